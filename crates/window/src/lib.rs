@@ -1,0 +1,12 @@
+//! The aggregation core: event-time windows and exact top lists over one partition.
+//!
+//! Pure: no clock, no I/O, no randomness that shows, no async. The same batches in the same order
+//! give the same updates, whatever the boundaries of reading and the points of restart.
+
+mod config;
+mod final_day;
+mod update;
+
+pub use config::{Config, ConfigError, Layout, PANE, UnknownWindow, WindowKind};
+pub use final_day::{Entry, FinalDay, FinalIndex};
+pub use update::{Entity, EntityUpdate, Progress, SideOutput, Sink};
