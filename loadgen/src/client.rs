@@ -1,0 +1,268 @@
+//! The HTTP client: what counts as acknowledged, what is tried again, what is given up.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use model::Position;
+use reqwest::{RequestBuilder, Response, StatusCode, header};
+use serde::Deserialize;
+
+use crate::Basket;
+
+/// A request is sent at most this often.
+const ATTEMPTS: u32 = 10;
+/// Wait before the second attempt where the server names none; doubled each time.
+const FIRST_BACKOFF: Duration = Duration::from_millis(50);
+/// The longest wait between attempts, whatever the server asks for.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
+
+const POSITION: &str = "Topline-Position";
+const WAIT_FOR: &str = "Topline-Wait-For";
+const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+
+/// A client of one server, with connections kept open. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    base: String,
+}
+
+/// A base URL that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("'{url}' is not the address of a server: expected one such as http://127.0.0.1:8080")]
+pub struct InvalidBaseUrl {
+    url: String,
+}
+
+/// Why a request brought nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The server refused it for good: it had no effect.
+    #[error("{status}: {message}")]
+    Refused {
+        /// The status of the answer.
+        status: StatusCode,
+        /// Its message.
+        message: String,
+    },
+    /// All attempts failed in a way that leaves open whether the server has counted it.
+    #[error("{call} failed {attempts} times, last with: {cause}")]
+    Unclear {
+        /// Method and path.
+        call: String,
+        /// How often it was sent.
+        attempts: u32,
+        /// The last failure.
+        cause: String,
+    },
+    /// The answer is not of the documented form.
+    #[error("{call} brought an answer that is not of the documented form: {problem}")]
+    Malformed {
+        /// Method and path.
+        call: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+/// Answer of the bulk call.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct BulkAnswer {
+    /// Purchases taken.
+    pub accepted: u64,
+    /// Those not taken.
+    pub rejected: Vec<RejectedLine>,
+}
+
+/// A purchase the bulk call did not take.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct RejectedLine {
+    /// Its line in the body, from 1.
+    pub line: usize,
+    /// Why.
+    pub message: String,
+}
+
+#[derive(Deserialize)]
+struct ErrorBody {
+    message: String,
+}
+
+impl Client {
+    /// A client of the server at `base_url`, such as `http://127.0.0.1:8080`.
+    ///
+    /// # Errors
+    /// If it is not an `http` URL.
+    pub fn new(base_url: &str) -> Result<Self, InvalidBaseUrl> {
+        let refuse = || InvalidBaseUrl { url: base_url.to_owned() };
+        let url = reqwest::Url::parse(base_url).map_err(|_| refuse())?;
+        if url.scheme() != "http" || !url.has_host() {
+            return Err(refuse());
+        }
+        // A proxy would be measured along with the server.
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .tcp_nodelay(true)
+            .connect_timeout(Duration::from_secs(5))
+            .timeout(Duration::from_secs(30))
+            .build()
+            .map_err(|_| refuse())?;
+        Ok(Self { http, base: base_url.trim_end_matches('/').to_owned() })
+    }
+
+    /// Sends one purchase through the call of the existing clients. Gives the position that has it.
+    ///
+    /// # Errors
+    /// [`Failure`]; only with [`Failure::Refused`] is it certain that nothing was counted.
+    pub async fn post_purchase(&self, basket: &Basket) -> Result<Position, Failure> {
+        let path = basket.course_path();
+        let call = format!("POST {path}");
+        let body = Bytes::from(basket.course_body());
+        let response = self
+            .send(&call, || {
+                self.http
+                    .post(self.url(&path))
+                    .header(header::CONTENT_TYPE, "application/json")
+                    .header(IDEMPOTENCY_KEY, &basket.key)
+                    .body(body.clone())
+            })
+            .await?;
+        match response.status() {
+            StatusCode::CREATED => position_of(&call, &response),
+            _ => Err(refusal(response).await),
+        }
+    }
+
+    /// Sends many purchases: `body` has a line for each. Gives the position that has those accepted.
+    ///
+    /// # Errors
+    /// [`Failure`]; only with [`Failure::Refused`] is it certain that nothing was counted.
+    pub async fn post_bulk(&self, body: Bytes) -> Result<(BulkAnswer, Position), Failure> {
+        let call = "POST /v1/purchases";
+        let response = self
+            .send(call, || {
+                self.http
+                    .post(self.url("/v1/purchases"))
+                    .header(header::CONTENT_TYPE, "application/x-ndjson")
+                    .body(body.clone())
+            })
+            .await?;
+        if response.status() != StatusCode::OK {
+            return Err(refusal(response).await);
+        }
+        let malformed = |problem: String| Failure::Malformed { call: call.to_owned(), problem };
+        // A body refused line by line advances no partition, so it may name no position.
+        let position = if response.headers().contains_key(POSITION) {
+            position_of(call, &response)?
+        } else {
+            Position::default()
+        };
+        let answer: BulkAnswer =
+            response.json().await.map_err(|error| malformed(error.to_string()))?;
+        if answer.accepted > 0 && position.is_empty() {
+            return Err(malformed(format!("no {POSITION} header")));
+        }
+        Ok((answer, position))
+    }
+
+    /// A GET of `path`, answered once the view has `position`.
+    pub(crate) async fn get_at(
+        &self,
+        path: &str,
+        position: &Position,
+    ) -> Result<StatusCode, Failure> {
+        let request = || {
+            let request = self.http.get(self.url(path));
+            if position.is_empty() {
+                request
+            } else {
+                request.header(WAIT_FOR, position.to_string())
+            }
+        };
+        Ok(self.send(&format!("GET {path}"), request).await?.status())
+    }
+
+    /// A GET of `path`: status and body.
+    pub(crate) async fn get(&self, path: &str) -> Result<(StatusCode, Bytes), Failure> {
+        let call = format!("GET {path}");
+        let response = self.send(&call, || self.http.get(self.url(path))).await?;
+        let status = response.status();
+        let body = response.bytes().await.map_err(|error| Failure::Unclear {
+            call,
+            attempts: 1,
+            cause: causes(&error),
+        })?;
+        Ok((status, body))
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
+    /// Sends until there is an answer that another attempt would not change.
+    async fn send(
+        &self,
+        call: &str,
+        request: impl Fn() -> RequestBuilder,
+    ) -> Result<Response, Failure> {
+        let mut backoff = FIRST_BACKOFF;
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let (cause, asked) = match request().send().await {
+                Ok(response) if !worth_another_attempt(response.status()) => return Ok(response),
+                Ok(response) => {
+                    let asked = retry_after(&response);
+                    (refusal(response).await.to_string(), asked)
+                }
+                Err(error) => (causes(&error), None),
+            };
+            if attempts == ATTEMPTS {
+                return Err(Failure::Unclear { call: call.to_owned(), attempts, cause });
+            }
+            tokio::time::sleep(asked.unwrap_or(backoff).min(LONGEST_BACKOFF)).await;
+            backoff *= 2;
+        }
+    }
+}
+
+fn worth_another_attempt(status: StatusCode) -> bool {
+    status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error()
+}
+
+fn retry_after(response: &Response) -> Option<Duration> {
+    let seconds = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+fn position_of(call: &str, response: &Response) -> Result<Position, Failure> {
+    let malformed = |problem: String| Failure::Malformed { call: call.to_owned(), problem };
+    let header = response
+        .headers()
+        .get(POSITION)
+        .ok_or_else(|| malformed(format!("no {POSITION} header")))?;
+    let text = header.to_str().map_err(|_| malformed(format!("{POSITION} is not text")))?;
+    text.parse().map_err(|error| malformed(format!("{POSITION}: {error}")))
+}
+
+async fn refusal(response: Response) -> Failure {
+    let status = response.status();
+    let body = response.bytes().await.unwrap_or_default();
+    let message = match serde_json::from_slice::<ErrorBody>(&body) {
+        Ok(body) => body.message,
+        Err(_) => String::from_utf8_lossy(&body).chars().take(200).collect(),
+    };
+    Failure::Refused { status, message }
+}
+
+/// The whole chain: reqwest shows only its outermost link.
+fn causes(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = std::error::Error::source(error);
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}

@@ -1,0 +1,370 @@
+//! Compares every answer of a server with a tally.
+
+use std::{
+    collections::BTreeSet,
+    fmt::Write,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use futures_util::{StreamExt, stream};
+use model::{BusinessDate, ItemId, StoreId};
+use reqwest::StatusCode;
+use serde_json::Value;
+
+use crate::{Client, Entry, Failure, Rankings, Tally};
+
+/// Entries of the lists of the existing clients' calls.
+const COURSE_K: usize = 10;
+/// Differences described; the others are counted.
+const SHOWN: usize = 20;
+
+/// What is compared.
+#[derive(Debug, Clone)]
+pub struct VerifyOptions {
+    /// Entries asked for in each `/v1` list: at most the server's longest.
+    pub k: usize,
+    /// Days before the newest date whose windows the server still keeps.
+    pub kept_days: u32,
+    /// For so many of the newest dates, the day's lists of all items are compared too; those of all
+    /// stores and of the chain are compared for every date kept.
+    pub item_days: usize,
+    /// Requests in flight.
+    pub in_flight: usize,
+}
+
+impl Default for VerifyOptions {
+    fn default() -> Self {
+        Self { k: 100, kept_days: 90, item_days: 7, in_flight: 64 }
+    }
+}
+
+/// Why a comparison could not be made at all.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The server gave no answer.
+    #[error(transparent)]
+    Request(#[from] Failure),
+    /// The server does not reach the position of the last purchase acknowledged.
+    #[error("the server answers {status} when asked to wait for position {position}")]
+    NotApplied {
+        /// The position asked for.
+        position: String,
+        /// What it answered.
+        status: StatusCode,
+    },
+}
+
+/// Outcome of a comparison.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Verification {
+    /// Stores compared.
+    pub stores: usize,
+    /// Items compared.
+    pub items: usize,
+    /// Business dates compared.
+    pub days: usize,
+    /// Answers compared.
+    pub answers: u64,
+    /// Answers that differ.
+    pub differences: u64,
+    /// The first of them, at most 20: what was asked, answered and expected.
+    pub shown: Vec<String>,
+}
+
+/// Compares every list of the server with `tally`, once the server has all that was acknowledged.
+/// `answered` counts along.
+///
+/// Compared are, for each store and each item, the answers to the existing clients' call and to
+/// `/v1`; the chain-wide lists; the lists of the business days that are kept; and that ids never seen are
+/// answered with 404.
+///
+/// # Errors
+/// If the server gives no answers, or does not reach the position of the tally.
+pub async fn verify(
+    client: &Client,
+    tally: &Tally,
+    options: &VerifyOptions,
+    answered: &AtomicU64,
+) -> Result<Verification, VerifyError> {
+    let position = tally.position();
+    let status = client.get_at("/v1/top-items", position).await?;
+    if status != StatusCode::OK {
+        return Err(VerifyError::NotApplied { position: position.to_string(), status });
+    }
+    let (stores, items) = (tally.stores(), tally.items());
+    let mut found =
+        Verification { stores: stores.len(), items: items.len(), ..Verification::default() };
+    let verifier = Verifier { client, options, answered };
+    let rankings = tally.rankings();
+    verifier.run(total_checks(&rankings, &stores, &items), &mut found).await?;
+    for (date, with_items) in days(tally, options) {
+        let rankings = tally.day_rankings(date);
+        verifier.run(day_checks(&rankings, date, with_items), &mut found).await?;
+        found.days += 1;
+    }
+    Ok(found)
+}
+
+/// The dates to compare, newest first, and whether the lists of items are among them.
+fn days(tally: &Tally, options: &VerifyOptions) -> Vec<(BusinessDate, bool)> {
+    let Some(newest) = tally.dates().next_back() else { return Vec::new() };
+    let kept = |date: &BusinessDate| newest.days() - date.days() < options.kept_days as i32;
+    let dates = tally.dates().rev().take_while(kept).enumerate();
+    dates.map(|(age, date)| (date, age < options.item_days)).collect()
+}
+
+/// A list asked for.
+#[derive(Debug, Clone, Copy)]
+enum List {
+    CourseStore(StoreId),
+    CourseItem(ItemId),
+    Store(StoreId),
+    Item(ItemId),
+    ChainItems,
+    ChainStores,
+}
+
+impl List {
+    /// Path; `window` is empty for the existing clients' calls.
+    fn path(self, date: Option<BusinessDate>, k: usize) -> String {
+        let mut path = match self {
+            Self::CourseStore(store) => return format!("/items/store/{store}"),
+            Self::CourseItem(item) => return format!("/items/top10/{item}"),
+            Self::Store(store) => format!("/v1/stores/{store}/top-items"),
+            Self::Item(item) => format!("/v1/items/{item}/top-stores"),
+            Self::ChainItems => "/v1/top-items".to_owned(),
+            Self::ChainStores => "/v1/top-stores".to_owned(),
+        };
+        let window = date.map_or("all".to_owned(), |date| format!("day&date={date}"));
+        let _infallible = write!(path, "?window={window}&k={k}");
+        path
+    }
+
+    /// Names of the array, of the id and of the count.
+    fn names(self) -> [&'static str; 3] {
+        match self {
+            Self::CourseStore(_) => ["stores", "itemID", "numberOfItems"],
+            Self::CourseItem(_) => ["stores", "storeID", "numberOfItems"],
+            Self::Store(_) | Self::ChainItems => ["items", "itemID", "quantity"],
+            Self::Item(_) | Self::ChainStores => ["stores", "storeID", "quantity"],
+        }
+    }
+
+    fn is_course(self) -> bool {
+        matches!(self, Self::CourseStore(_) | Self::CourseItem(_))
+    }
+}
+
+/// What an answer must be.
+#[derive(Debug, Clone, Copy)]
+enum Expected<'a> {
+    /// This list, as far as it is asked for.
+    List(&'a [Entry]),
+    /// 404.
+    NotFound,
+    /// The id occurred with quantity 0 only: an empty list or 404.
+    Nothing,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Check<'a> {
+    list: List,
+    date: Option<BusinessDate>,
+    expected: Expected<'a>,
+}
+
+fn total_checks<'a>(
+    rankings: &'a Rankings,
+    stores: &'a BTreeSet<StoreId>,
+    items: &'a BTreeSet<ItemId>,
+) -> impl Iterator<Item = Check<'a>> {
+    let listed = |list: Option<&'a Vec<Entry>>| match list {
+        Some(list) => Expected::List(list),
+        None => Expected::Nothing,
+    };
+    let of_stores = stores.iter().flat_map(move |store| {
+        let expected = listed(rankings.stores.get(store));
+        [(List::CourseStore(*store), expected), (List::Store(*store), expected)]
+    });
+    let of_items = items.iter().flat_map(move |item| {
+        let expected = listed(rankings.items.get(item));
+        [(List::CourseItem(*item), expected), (List::Item(*item), expected)]
+    });
+    let of_chain = [
+        (List::ChainItems, Expected::List(&rankings.chain_items)),
+        (List::ChainStores, Expected::List(&rankings.chain_stores)),
+    ];
+    let unseen_stores = unseen(stores.iter().map(|store| u64::from(store.0)), u64::from(u32::MAX))
+        .flat_map(|id| [List::CourseStore(StoreId(id as u32)), List::Store(StoreId(id as u32))]);
+    let unseen_items = unseen(items.iter().map(|item| item.0), u64::MAX)
+        .flat_map(|id| [List::CourseItem(ItemId(id)), List::Item(ItemId(id))]);
+    of_chain
+        .into_iter()
+        .chain(of_stores)
+        .chain(of_items)
+        .chain(unseen_stores.chain(unseen_items).map(|list| (list, Expected::NotFound)))
+        .map(|(list, expected)| Check { list, date: None, expected })
+}
+
+fn day_checks(
+    rankings: &Rankings,
+    date: BusinessDate,
+    with_items: bool,
+) -> impl Iterator<Item = Check<'_>> {
+    let chain =
+        [(List::ChainItems, &rankings.chain_items), (List::ChainStores, &rankings.chain_stores)];
+    let stores = rankings.stores.iter().map(|(&store, list)| (List::Store(store), list));
+    let items = rankings.items.iter().map(|(&item, list)| (List::Item(item), list));
+    chain.into_iter().chain(stores).chain(items.filter(move |_| with_items)).map(
+        move |(list, entries)| Check { list, date: Some(date), expected: Expected::List(entries) },
+    )
+}
+
+/// A few ids that are not among `seen`, which ascends: the first gap, and those after the last.
+fn unseen(seen: impl Iterator<Item = u64>, greatest: u64) -> impl Iterator<Item = u64> {
+    let mut gap = None;
+    let mut next = 0;
+    for id in seen {
+        if id > next && gap.is_none() {
+            gap = Some(next);
+        }
+        next = id.saturating_add(1);
+    }
+    let mut ids = BTreeSet::from_iter(gap);
+    ids.extend(
+        (0..3).map(|after| next.saturating_add(after)).filter(|&id| id > next - 1 && id < greatest),
+    );
+    ids.into_iter()
+}
+
+struct Verifier<'a> {
+    client: &'a Client,
+    options: &'a VerifyOptions,
+    answered: &'a AtomicU64,
+}
+
+impl Verifier<'_> {
+    async fn run<'c>(
+        &self,
+        checks: impl Iterator<Item = Check<'c>>,
+        found: &mut Verification,
+    ) -> Result<(), VerifyError> {
+        let mut answers =
+            stream::iter(checks.map(|check| self.check(check))).buffered(self.options.in_flight);
+        while let Some(difference) = answers.next().await {
+            found.answers += 1;
+            if let Some(difference) = difference? {
+                found.differences += 1;
+                if found.shown.len() < SHOWN {
+                    found.shown.push(difference);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks, and describes how the answer differs; `None` if it does not.
+    async fn check(&self, check: Check<'_>) -> Result<Option<String>, VerifyError> {
+        let path = check.list.path(check.date, self.options.k);
+        let (status, body) = self.client.get(&path).await?;
+        self.answered.fetch_add(1, Ordering::Relaxed);
+        let k = if check.list.is_course() { COURSE_K } else { self.options.k };
+        let problem = match check.expected {
+            Expected::List(entries) => {
+                let expected = &entries[..entries.len().min(k)];
+                list_differs(status, &body, check, expected)
+            }
+            Expected::Nothing if status != StatusCode::NOT_FOUND => {
+                list_differs(status, &body, check, &[])
+            }
+            Expected::Nothing | Expected::NotFound => not_found_differs(status, &body),
+        };
+        Ok(problem.map(|problem| format!("GET {path}: {problem}")))
+    }
+}
+
+fn not_found_differs(status: StatusCode, body: &[u8]) -> Option<String> {
+    if status != StatusCode::NOT_FOUND {
+        return Some(format!("answered {status}, expected 404: nobody has sent this id"));
+    }
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let described = body.get("message").is_some_and(Value::is_string);
+    (!described).then(|| "the 404 has no {\"message\":…}".to_owned())
+}
+
+fn list_differs(
+    status: StatusCode,
+    body: &[u8],
+    check: Check<'_>,
+    expected: &[Entry],
+) -> Option<String> {
+    if status != StatusCode::OK {
+        return Some(format!("answered {status}, expected a list of {}", expected.len()));
+    }
+    match entries(body, check) {
+        Ok(got) => entries_differ(&got, expected),
+        Err(problem) => Some(problem),
+    }
+}
+
+fn entries_differ(got: &[Entry], expected: &[Entry]) -> Option<String> {
+    let shown = |entry: Option<&Entry>| match entry {
+        Some((id, count)) => format!("id {id} with {count}"),
+        None => "nothing".to_owned(),
+    };
+    let place = (0..got.len().max(expected.len())).find(|&i| got.get(i) != expected.get(i))?;
+    Some(format!(
+        "place {} is {}, expected {}",
+        place + 1,
+        shown(got.get(place)),
+        shown(expected.get(place))
+    ))
+}
+
+/// Reads the list out of an answer. The existing clients' answers have exactly one member.
+fn entries(body: &[u8], check: Check<'_>) -> Result<Vec<Entry>, String> {
+    let body: Value = serde_json::from_slice(body).map_err(|error| format!("not JSON: {error}"))?;
+    let [array, id, count] = check.list.names();
+    if check.list.is_course() {
+        if body.as_object().is_some_and(|members| members.len() != 1) {
+            return Err(format!("members other than {array}"));
+        }
+    } else {
+        window_agrees(&body, check.date)?;
+    }
+    let list = body
+        .get(array)
+        .and_then(Value::as_array)
+        .ok_or_else(|| format!("there is no array {array}"))?;
+    let entry = |value: &Value| {
+        let members = value.as_object().filter(|members| members.len() == 2)?;
+        Some((members.get(id)?.as_u64()?, members.get(count)?.as_u64()?))
+    };
+    list.iter()
+        .map(|value| entry(value).ok_or_else(|| format!("{value} is not {{{id}, {count}}}")))
+        .collect()
+}
+
+fn window_agrees(body: &Value, date: Option<BusinessDate>) -> Result<(), String> {
+    let expected = if date.is_some() { "day" } else { "all" };
+    match body.pointer("/window/kind").and_then(Value::as_str) {
+        Some(kind) if kind == expected => Ok(()),
+        Some(kind) => Err(format!("the window is {kind}, expected {expected}")),
+        None => Err("the window has no kind".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unseen_ids_are_a_gap_and_those_after_the_last() {
+        let ids = |seen: &[u64], greatest| -> Vec<u64> {
+            unseen(seen.iter().copied(), greatest).collect()
+        };
+        assert_eq!(ids(&[0, 1, 3], 100), [2, 4, 5, 6]);
+        assert_eq!(ids(&[5], 100), [0, 6, 7, 8]);
+        assert_eq!(ids(&[0, u64::MAX], u64::MAX), [1]);
+    }
+}
