@@ -1,0 +1,160 @@
+//! Writing one partition.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use model::{BusinessDate, Partition};
+use window::{EntityUpdate, FinalDay, Progress, Sink};
+
+use crate::{
+    cell::{Applied, Cell},
+    chain::Dirty,
+    index::IndexKind,
+    view::View,
+};
+
+/// Takes over what the aggregation of one partition hands on.
+///
+/// Updates may be repeated: one that is older than what the view has is skipped. A *run* of the core
+/// starts while the partition is not ready, by handing on everything with `replace`; its further
+/// updates build on that. So until [`PartitionWriter::ready`], an update with `replace` is taken even if
+/// it is older, and progress may go back.
+#[derive(Debug)]
+pub struct PartitionWriter {
+    view: Arc<View>,
+    partition: Partition,
+    ready: bool,
+    /// What the flush under way has changed in the totals.
+    dirty_stores: Vec<Dirty>,
+    dirty_items: Vec<Dirty>,
+    /// Days to be dropped once the progress that drops them is known.
+    dropped: Vec<BusinessDate>,
+    rows: isize,
+    bytes: isize,
+}
+
+impl PartitionWriter {
+    pub(crate) fn new(view: Arc<View>, partition: Partition) -> Self {
+        let state = view.partitions.get(partition.0 as usize).expect("the partition exists");
+        let taken = state.taken.swap(true, Ordering::SeqCst);
+        assert!(!taken, "partition {partition} has a writer already");
+        let ready = state.ready.load(Ordering::SeqCst);
+        Self {
+            view,
+            partition,
+            ready,
+            dirty_stores: Vec::new(),
+            dirty_items: Vec::new(),
+            dropped: Vec::new(),
+            rows: 0,
+            bytes: 0,
+        }
+    }
+
+    /// The partition has been recovered; reads are answered once all are ready.
+    pub fn ready(&mut self) {
+        self.ready = true;
+        self.view.set_ready(self.partition, true);
+    }
+
+    /// The partition is being recovered; reads are refused until it is ready again.
+    pub fn not_ready(&mut self) {
+        self.ready = false;
+        self.view.set_ready(self.partition, false);
+    }
+
+    fn apply(&mut self, kind: IndexKind, id: u64, update: &EntityUpdate<'_>) -> Option<Applied> {
+        let shape = &self.view.shape;
+        let index = self.view.index(kind);
+        let bounds = index.chain.bounds();
+        let rewind = !self.ready;
+        // An entity is known once something was sold.
+        if update.totals.iter().any(|&total| total > 0) {
+            let mut cell = index.cells.entry(id).or_insert_with(|| Cell::new(shape.slots));
+            cell.apply(self.partition, update, shape, bounds, rewind)
+        } else {
+            let mut cell = index.cells.get_mut(&id)?;
+            cell.apply(self.partition, update, shape, bounds, rewind)
+        }
+    }
+
+    fn refresh_chains(&mut self, progress: &Progress) {
+        let view = &*self.view;
+        for (kind, dirty) in
+            [(IndexKind::Stores, &mut self.dirty_stores), (IndexKind::Items, &mut self.dirty_items)]
+        {
+            if !dirty.is_empty() {
+                let index = view.index(kind);
+                index.chain.refresh(dirty, progress.clock, &index.cells, &view.finals, &view.shape);
+                dirty.clear();
+            }
+        }
+    }
+
+    fn publish(&self, progress: &Progress) {
+        let state = &self.view.partitions[self.partition.0 as usize];
+        state.progress.send_if_modified(|known| {
+            let forward = !self.ready || progress.next >= known.next;
+            let changed = forward && *known != *progress;
+            if changed {
+                *known = *progress;
+            }
+            changed
+        });
+    }
+}
+
+impl Sink for PartitionWriter {
+    fn day_closed(&mut self, day: &Arc<FinalDay>) {
+        let view = &*self.view;
+        let newest = view.progress(self.partition).newest_date;
+        if newest.is_some_and(|newest| day.date < view.shape.dates_kept(newest).0) {
+            return;
+        }
+        let insert = || view.finals.insert(self.partition, day.clone());
+        let stores = &view.index(IndexKind::Stores).chain;
+        let items = &view.index(IndexKind::Items).chain;
+        stores.close_day(day.date, || items.close_day(day.date, insert));
+    }
+
+    fn day_dropped(&mut self, date: BusinessDate) {
+        self.dropped.push(date);
+    }
+
+    fn entity(&mut self, update: EntityUpdate<'_>) {
+        let (kind, id) = IndexKind::place(update.entity);
+        let Some(applied) = self.apply(kind, id, &update) else { return };
+        self.rows += applied.rows;
+        self.bytes += applied.bytes;
+        if applied.dirty != 0 {
+            match kind {
+                IndexKind::Stores => self.dirty_stores.push((id, applied.dirty)),
+                IndexKind::Items => self.dirty_items.push((id, applied.dirty)),
+            }
+        }
+    }
+
+    /// Publishes the flush: first the chain-wide lists, then the position, then the end of what has
+    /// passed its retention. So whoever sees the position finds everything before it, and whoever
+    /// does not find a day any more sees that it is not kept.
+    fn progress(&mut self, progress: &Progress) {
+        self.refresh_chains(progress);
+        let newest = progress.newest_date.filter(|&date| self.view.raise_newest_date(date));
+        self.publish(progress);
+        for date in self.dropped.drain(..) {
+            self.view.finals.remove(self.partition, date);
+        }
+        if let Some(newest) = newest {
+            let (first, _) = self.view.shape.dates_kept(newest);
+            self.view.index(IndexKind::Stores).chain.forget_before(first);
+            self.view.index(IndexKind::Items).chain.forget_before(first);
+        }
+        self.view.add_size(std::mem::take(&mut self.rows), std::mem::take(&mut self.bytes));
+    }
+}
+
+impl Drop for PartitionWriter {
+    fn drop(&mut self) {
+        let state = &self.view.partitions[self.partition.0 as usize];
+        state.taken.store(false, Ordering::SeqCst);
+    }
+}
