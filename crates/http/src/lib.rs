@@ -1,1 +1,28 @@
-//! (to be written)
+//! What the HTTP services share: the listener, its limits, and the form of errors.
+//!
+//! - [`serve`]: an accept loop for filters of warp, with time-outs, a cap and a drain
+//! - [`RouteTable`]: 404, 405 and the metrics of every request
+//! - [`HttpError`], [`recover`]: errors as `{"message":"..."}`
+//! - [`Segment`], [`read_body`]: values in paths and bodies, within limits
+//! - [`admin_routes`], [`Readiness`]: the admin listener
+
+mod admin;
+mod body;
+mod config;
+mod connection;
+mod error;
+mod io;
+mod readiness;
+mod routes;
+mod segment;
+mod server;
+mod service;
+
+pub use admin::{ADMIN_ROUTES, ADMIN_SERVICE, admin_routes};
+pub use body::{BodyLimits, read_body};
+pub use config::{ListenerConfig, parse_duration};
+pub use error::{APPLICATION_JSON, HttpError, error_of, recover};
+pub use readiness::{Condition, NotReady, Readiness};
+pub use routes::{Route, RouteTable};
+pub use segment::{Segment, SegmentValue, parse_number};
+pub use server::serve;

@@ -1,0 +1,79 @@
+//! Settings of a listener.
+
+use std::time::Duration;
+
+use clap::Args;
+
+/// Limits of a listener. All of them are bounds on what one client can hold.
+#[derive(Debug, Clone, Args)]
+pub struct ListenerConfig {
+    /// Connections open at once; more wait in the backlog of the kernel until one closes
+    #[arg(long, env = "TOPLINE_MAX_CONNECTIONS", default_value = "8192", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_connections: u32,
+
+    /// Time for the head of a request to arrive, from its first byte
+    #[arg(long, env = "TOPLINE_HEADER_TIMEOUT", default_value = "10s", value_parser = parse_duration)]
+    pub header_timeout: Duration,
+
+    /// Time a connection may stay open without a request
+    #[arg(long, env = "TOPLINE_IDLE_TIMEOUT", default_value = "75s", value_parser = parse_duration)]
+    pub idle_timeout: Duration,
+
+    /// Time a client may leave its answer unread
+    #[arg(long, env = "TOPLINE_WRITE_TIMEOUT", default_value = "30s", value_parser = parse_duration)]
+    pub write_timeout: Duration,
+
+    /// Time for requests at hand to be answered on shutdown; then their connections are cut
+    #[arg(long, env = "TOPLINE_DRAIN_TIMEOUT", default_value = "20s", value_parser = parse_duration)]
+    pub drain_timeout: Duration,
+}
+
+impl Default for ListenerConfig {
+    fn default() -> Self {
+        Self {
+            max_connections: 8192,
+            header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
+            write_timeout: Duration::from_secs(30),
+            drain_timeout: Duration::from_secs(20),
+        }
+    }
+}
+
+/// Reads a duration such as `10s`, `500ms` or `1m 30s`, for the flags of a command.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    text.parse::<jiff::SignedDuration>()
+        .ok()
+        .and_then(|duration| Duration::try_from(duration).ok())
+        .filter(|duration| !duration.is_zero())
+        .ok_or_else(|| "expected a duration above zero such as 10s, 500ms or 1m 30s".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Command {
+        #[command(flatten)]
+        listener: ListenerConfig,
+    }
+
+    #[test]
+    fn the_defaults_of_the_flags_are_the_defaults() {
+        let command = <Command as clap::Parser>::parse_from(["test"]);
+        assert_eq!(format!("{:?}", command.listener), format!("{:?}", ListenerConfig::default()));
+    }
+
+    #[test]
+    fn durations_need_a_unit_and_are_not_negative() {
+        assert_eq!(parse_duration("10s"), Ok(Duration::from_secs(10)));
+        assert_eq!(parse_duration("1m 30s"), Ok(Duration::from_secs(90)));
+        for text in ["", "10", "-1s", "0s", "soon"] {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! What is known of the open connections, and their time limits.
+//!
+//! A timer per request costs an allocation and two trips to the timer wheel, which shows at a
+//! hundred thousand requests a second. So a connection only notes, in atomics of its own, what it
+//! waits for and since when; one task looks at all of them a few times per limit and tells those
+//! that have waited too long to close. A limit therefore takes effect up to a quarter of the
+//! shortest limit late.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU8, AtomicU64, Ordering::Relaxed, Ordering::SeqCst},
+    },
+    task::Waker,
+    time::Duration,
+};
+
+use futures_util::task::AtomicWaker;
+use telemetry::ListenerMetrics;
+use tokio::time::{Instant, MissedTickBehavior};
+
+/// The time limits of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TimeLimits {
+    pub(crate) header: Duration,
+    pub(crate) idle: Duration,
+    pub(crate) write: Duration,
+}
+
+/// What a connection waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The first byte of a request.
+    Idle = 0,
+    /// The rest of its head.
+    Head = 1,
+    /// The service: reading the body, making the answer. It keeps its own limits.
+    Busy = 2,
+}
+
+/// What a connection is to do when it is polled next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Command {
+    Run = 0,
+    /// Finish the request at hand, then close.
+    Drain = 1,
+    Close = 2,
+}
+
+/// The open connections of a listener.
+#[derive(Debug)]
+pub(crate) struct Connections {
+    started: Instant,
+    /// Milliseconds since `started`, as of the last sweep.
+    clock: Arc<AtomicU64>,
+    open: Mutex<Open>,
+    metrics: ListenerMetrics,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    next_id: u64,
+    by_id: HashMap<u64, Arc<Connection>>,
+}
+
+/// One open connection.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    clock: Arc<AtomicU64>,
+    /// Phase and when it began: milliseconds × 4 + phase.
+    phase: AtomicU64,
+    /// When a write first found no room, in milliseconds + 1; 0 if the last write had room.
+    stalled: AtomicU64,
+    command: AtomicU8,
+    waker: AtomicWaker,
+}
+
+/// Keeps a connection among the open ones.
+#[derive(Debug)]
+pub(crate) struct OpenGuard {
+    id: u64,
+    connection: Arc<Connection>,
+    connections: Arc<Connections>,
+}
+
+/// Keeps a connection in the phase `Busy`.
+#[derive(Debug)]
+pub(crate) struct BusyGuard(Arc<Connection>);
+
+impl Connections {
+    pub(crate) fn new(metrics: ListenerMetrics) -> Arc<Self> {
+        Arc::new(Self {
+            started: Instant::now(),
+            clock: Arc::default(),
+            open: Mutex::default(),
+            metrics,
+        })
+    }
+
+    pub(crate) fn open(self: &Arc<Self>) -> OpenGuard {
+        let connection = Arc::new(Connection {
+            clock: Arc::clone(&self.clock),
+            phase: AtomicU64::new(0),
+            stalled: AtomicU64::new(0),
+            command: AtomicU8::new(Command::Run as u8),
+            waker: AtomicWaker::new(),
+        });
+        connection.enter(Phase::Idle);
+        let mut open = self.lock();
+        let id = open.next_id;
+        open.next_id += 1;
+        open.by_id.insert(id, Arc::clone(&connection));
+        self.metrics.accepted.inc();
+        self.metrics.connections.inc();
+        OpenGuard { id, connection, connections: Arc::clone(self) }
+    }
+
+    /// Gives the command to all connections open now.
+    pub(crate) fn command(&self, command: Command) {
+        for connection in self.lock().by_id.values() {
+            connection.tell(command);
+        }
+    }
+
+    /// Number of connections open now.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().by_id.len()
+    }
+
+    /// Enforces the limits until dropped.
+    pub(crate) async fn sweep(self: Arc<Self>, limits: TimeLimits) {
+        let shortest = limits.header.min(limits.idle).min(limits.write);
+        let period = (shortest / 4).clamp(Duration::from_millis(10), Duration::from_secs(1));
+        let mut interval = tokio::time::interval(period);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let now = interval.tick().await.duration_since(self.started).as_millis() as u64;
+            self.clock.store(now, Relaxed);
+            for connection in self.lock().by_id.values() {
+                self.enforce(connection, now, &limits);
+            }
+        }
+    }
+
+    fn enforce(&self, connection: &Connection, now: u64, limits: &TimeLimits) {
+        let passed =
+            |since: u64, limit: Duration| u128::from(now.saturating_sub(since)) > limit.as_millis();
+        let stalled = connection.stalled.load(Relaxed);
+        let expired = if stalled > 0 && passed(stalled - 1, limits.write) {
+            &self.metrics.write_expired
+        } else {
+            match connection.waiting() {
+                (Phase::Head, since) if passed(since, limits.header) => {
+                    &self.metrics.header_expired
+                }
+                (Phase::Idle, since) if passed(since, limits.idle) => &self.metrics.idle_expired,
+                _ => return,
+            }
+        };
+        if connection.tell(Command::Close) {
+            expired.inc();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Connection {
+    fn enter(&self, phase: Phase) {
+        self.phase.store(self.clock.load(Relaxed) << 2 | phase as u64, Relaxed);
+    }
+
+    fn waiting(&self) -> (Phase, u64) {
+        let word = self.phase.load(Relaxed);
+        let phase = match word & 3 {
+            0 => Phase::Idle,
+            1 => Phase::Head,
+            _ => Phase::Busy,
+        };
+        (phase, word >> 2)
+    }
+
+    /// Bytes have come from the client.
+    pub(crate) fn has_read(&self) {
+        if self.phase.load(Relaxed) & 3 == Phase::Idle as u64 {
+            self.enter(Phase::Head);
+        }
+    }
+
+    /// A write found room, or did not.
+    pub(crate) fn has_written(&self, room: bool) {
+        let stalled = self.stalled.load(Relaxed);
+        if room && stalled > 0 {
+            self.stalled.store(0, Relaxed);
+        } else if !room && stalled == 0 {
+            self.stalled.store(self.clock.load(Relaxed) + 1, Relaxed);
+        }
+    }
+
+    /// A request has come; it lasts until the guard is dropped.
+    pub(crate) fn busy(self: &Arc<Self>) -> BusyGuard {
+        self.enter(Phase::Busy);
+        BusyGuard(Arc::clone(self))
+    }
+
+    /// What to do; the task of `waker` is woken when that changes.
+    pub(crate) fn poll_command(&self, waker: &Waker) -> Command {
+        self.waker.register(waker);
+        match self.command.load(SeqCst) {
+            0 => Command::Run,
+            1 => Command::Drain,
+            _ => Command::Close,
+        }
+    }
+
+    /// Gives a command, unless a stronger one has been given; whether it was news.
+    fn tell(&self, command: Command) -> bool {
+        let news = self.command.fetch_max(command as u8, SeqCst) < command as u8;
+        if news {
+            self.waker.wake();
+        }
+        news
+    }
+}
+
+impl OpenGuard {
+    pub(crate) fn connection(&self) -> &Arc<Connection> {
+        &self.connection
+    }
+}
+
+impl Drop for OpenGuard {
+    fn drop(&mut self) {
+        self.connections.lock().by_id.remove(&self.id);
+        self.connections.metrics.connections.dec();
+    }
+}
+
+impl Drop for BusyGuard {
+    fn drop(&mut self) {
+        self.0.enter(Phase::Idle);
+    }
+}

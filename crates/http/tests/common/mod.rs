@@ -1,0 +1,113 @@
+//! A server with a few routes, and a client that sends and shows raw bytes.
+
+#![allow(dead_code, reason = "each test uses a part")]
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use http_server::{
+    BodyLimits, HttpError, ListenerConfig, Route, RouteTable, Segment, read_body, serve,
+};
+use model::StoreId;
+use telemetry::Metrics;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::Notify,
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
+use warp::{Filter, Rejection, Reply};
+
+/// The most bytes `/echo` takes.
+pub(crate) const ECHO_LIMIT: usize = 100_000;
+
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    pub(crate) shutdown: CancellationToken,
+    /// Lets `/wait` answer.
+    pub(crate) go: Arc<Notify>,
+    /// Told when a request for `/wait` has come.
+    pub(crate) waiting: Arc<Notify>,
+    metrics: Metrics,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    pub(crate) async fn start(config: ListenerConfig) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let metrics = Metrics::new().unwrap();
+        let (go, waiting) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let table = RouteTable::new(&metrics.http).with("test", ROUTES);
+        let shutdown = CancellationToken::new();
+        let task = tokio::spawn(serve(
+            listener,
+            routes(Arc::clone(&go), Arc::clone(&waiting)),
+            table,
+            config,
+            metrics.http.listener("public"),
+            shutdown.clone(),
+        ));
+        Self { address, shutdown, go, waiting, metrics, task }
+    }
+
+    /// The metrics as they are now.
+    pub(crate) fn metrics(&self) -> String {
+        telemetry::render(&self.metrics.registry).unwrap()
+    }
+
+    /// Drains, and gives the metrics.
+    pub(crate) async fn stop(self) -> String {
+        self.shutdown.cancel();
+        self.task.await.unwrap();
+        telemetry::render(&self.metrics.registry).unwrap()
+    }
+}
+
+const ROUTES: &[Route] = &[
+    Route::get("/hello/{storeID}"),
+    Route::get("/wait"),
+    Route::get("/large"),
+    Route::post("/echo"),
+];
+
+fn routes(
+    go: Arc<Notify>,
+    waiting: Arc<Notify>,
+) -> impl Filter<Extract = (impl Reply,), Error = Rejection> + Clone + Send + Sync + 'static {
+    type Store = Segment<StoreId>;
+    let hello = warp::get().and(warp::path!("hello" / Store)).map(
+        |store: Segment<StoreId>| -> Result<String, HttpError> {
+            Ok(format!("hello {}", store.get("storeID")?))
+        },
+    );
+    let wait = warp::get().and(warp::path!("wait")).then(move || {
+        let (go, waiting) = (Arc::clone(&go), Arc::clone(&waiting));
+        async move {
+            waiting.notify_one();
+            go.notified().await;
+            "waited"
+        }
+    });
+    let large = warp::get().and(warp::path!("large")).map(|| vec![b'x'; 64 << 20]);
+    let echo = warp::post()
+        .and(warp::path!("echo"))
+        .and(warp::header::optional("content-length"))
+        .and(warp::body::stream())
+        .then(|declared, body| async move {
+            let limits = BodyLimits { bytes: ECHO_LIMIT, time: Duration::from_millis(300) };
+            read_body(body, declared, limits).await.map(|bytes| bytes.to_vec())
+        });
+    hello.or(wait).or(large).or(echo)
+}
+
+/// Sends `request` on a connection of its own and reads the answer until the server has nothing
+/// more to say. Asks the server to close.
+pub(crate) async fn exchange(address: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = request.replacen("\r\n", "\r\nconnection: close\r\n", 1);
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    String::from_utf8(answer).unwrap()
+}
