@@ -1,0 +1,108 @@
+//! What waits for the writer.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use model::{Offset, Partition};
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::oneshot;
+
+use crate::{AppendError, Bounds, Retention, TrimError};
+
+/// A record to append.
+#[derive(Debug)]
+pub(super) struct Append {
+    pub(super) partition: Partition,
+    pub(super) payload: Bytes,
+    pub(super) done: oneshot::Sender<Result<Offset, AppendError>>,
+}
+
+/// A partition to trim.
+#[derive(Debug)]
+pub(super) struct Trim {
+    pub(super) partition: Partition,
+    pub(super) retention: Retention,
+    pub(super) done: oneshot::Sender<Result<Bounds, TrimError>>,
+}
+
+/// A queue from the appenders to the writer, bounded by the bytes of the records that were taken
+/// and are not yet durable.
+#[derive(Debug)]
+pub(super) struct Queue {
+    limit: usize,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    appends: Vec<Append>,
+    trims: VecDeque<Trim>,
+    /// Bytes of `appends` and of those that were taken and are not [`Queue::release`]d.
+    bytes: usize,
+    closed: Option<String>,
+}
+
+impl Queue {
+    /// An empty queue of at most `limit` bytes. One record is always taken, whatever its size.
+    pub(super) fn new(limit: usize) -> Self {
+        Self { limit, state: Mutex::default(), changed: Condvar::new() }
+    }
+
+    /// Queues a record, unless that would be too much or the queue is closed.
+    pub(super) fn append(&self, append: Append) -> Result<(), AppendError> {
+        let mut state = self.state.lock();
+        if let Some(reason) = &state.closed {
+            return Err(AppendError::Stopped(reason.clone()));
+        }
+        let bytes = state.bytes + append.payload.len();
+        if state.bytes > 0 && bytes > self.limit {
+            return Err(AppendError::Overloaded(append.partition));
+        }
+        state.bytes = bytes;
+        state.appends.push(append);
+        drop(state);
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// Queues a trim, unless the queue is closed.
+    pub(super) fn trim(&self, trim: Trim) -> Result<(), TrimError> {
+        let mut state = self.state.lock();
+        if let Some(reason) = &state.closed {
+            return Err(TrimError::Stopped(reason.clone()));
+        }
+        state.trims.push_back(trim);
+        drop(state);
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// Waits for work and moves all queued records into `appends`, and the oldest trim into `trim`
+    /// unless there is one. False once the queue is closed and empty.
+    pub(super) fn take(&self, appends: &mut Vec<Append>, trim: &mut Option<Trim>) -> bool {
+        let mut state = self.state.lock();
+        while state.appends.is_empty() && state.trims.is_empty() && trim.is_none() {
+            if state.closed.is_some() {
+                return false;
+            }
+            self.changed.wait(&mut state);
+        }
+        appends.append(&mut state.appends);
+        if trim.is_none() {
+            *trim = state.trims.pop_front();
+        }
+        true
+    }
+
+    /// Makes room: `bytes` of what was taken are durable.
+    pub(super) fn release(&self, bytes: usize) {
+        self.state.lock().bytes -= bytes;
+    }
+
+    /// Takes nothing more, from the first call on, for the reason given. What is queued stays.
+    pub(super) fn close(&self, reason: &str) {
+        self.state.lock().closed.get_or_insert_with(|| reason.to_owned());
+        self.changed.notify_one();
+    }
+}

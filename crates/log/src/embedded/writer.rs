@@ -1,0 +1,161 @@
+//! The writer: one thread that makes durable, in one commit, all that has queued up since the
+//! last one.
+
+use std::{
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Instant,
+};
+
+use model::{Offset, Partition, Timestamp};
+
+use super::{
+    CommitObserver,
+    open::panic_message,
+    queue::{Append, Trim},
+    shared::Shared,
+    store::{Cut, Extent, NewRecord, Store, StoreError},
+    witness::Witness,
+};
+use crate::{AppendError, TrimError};
+
+/// What the thread owns.
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    store: Arc<Store>,
+    witness: Witness,
+    observer: Option<Arc<dyn CommitObserver>>,
+    /// What is durable.
+    extents: Vec<Extent>,
+}
+
+impl Writer {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        store: Arc<Store>,
+        witness: Witness,
+        observer: Option<Arc<dyn CommitObserver>>,
+        extents: Vec<Extent>,
+    ) -> Self {
+        Self { shared, store, witness, observer, extents }
+    }
+
+    /// Runs until the queue is closed and empty, or something fails.
+    ///
+    /// Nothing that failed is tried again: after a failed fsync nobody knows what is on the disk
+    /// ("Can Applications Recover from fsync Failures?", Rebello et al., USENIX ATC 2020).
+    pub(super) fn run(mut self) {
+        let mut appends = Vec::new();
+        let mut trim = None;
+        let shared = Arc::clone(&self.shared);
+        while shared.queue.take(&mut appends, &mut trim) {
+            let step = catch_unwind(AssertUnwindSafe(|| self.step(&mut appends, &mut trim)));
+            let failure = match step {
+                Ok(Ok(())) => continue,
+                Ok(Err(error)) => error.to_string(),
+                Err(panic) => panic_message(&*panic),
+            };
+            shared.fail(&format!("{}: {failure}", shared.file.display()));
+            refuse(&shared, appends, trim);
+            break;
+        }
+        shared.wake_readers();
+    }
+
+    /// Commits what was taken and tells everyone who waits for it.
+    fn step(
+        &mut self,
+        appends: &mut Vec<Append>,
+        trim: &mut Option<Trim>,
+    ) -> Result<(), StoreError> {
+        let start = Instant::now();
+        let cut = trim.as_ref().map(|trim| self.plan(trim)).transpose()?;
+        let offsets = self.commit(appends, cut)?;
+        self.publish(appends);
+        let bytes = appends.iter().map(|append| append.payload.len()).sum();
+        if let Some(observer) = self.observer.as_ref().filter(|_| !appends.is_empty()) {
+            observer.committed(appends.len(), bytes, start.elapsed());
+        }
+        self.shared.queue.release(bytes);
+        for (append, offset) in appends.drain(..).zip(offsets) {
+            // Whoever does not wait any more does not need the answer.
+            let _ = append.done.send(Ok(offset));
+        }
+        if let Some(trim) = trim.take_if(|_| cut.is_some_and(|cut| cut.complete)) {
+            let _ = trim.done.send(Ok(self.extents[trim.partition.0 as usize].bounds));
+        }
+        Ok(())
+    }
+
+    /// What a trim takes out next. It is out of the readers' sight before it is out of the file, so
+    /// that a reader who misses a record can tell a trim from damage.
+    fn plan(&self, trim: &Trim) -> Result<Cut, StoreError> {
+        let extent = self.extents[trim.partition.0 as usize];
+        let cut = self.store.plan(trim.partition, extent, &trim.retention)?;
+        self.shared.live(trim.partition).send_modify(|live| live.trim(&cut));
+        Ok(cut)
+    }
+
+    fn commit(&mut self, appends: &[Append], cut: Option<Cut>) -> Result<Vec<Offset>, StoreError> {
+        let mut after = self.extents.clone();
+        if let Some(cut) = cut {
+            let extent = &mut after[cut.partition.0 as usize];
+            extent.bounds.earliest = cut.below;
+            extent.bytes = extent.bytes.saturating_sub(cut.bytes);
+        }
+        let mut offsets = Vec::with_capacity(appends.len());
+        for append in appends {
+            let extent = &mut after[append.partition.0 as usize];
+            offsets.push(extent.bounds.next);
+            extent.bounds.next = extent.bounds.next.next();
+            extent.bytes += append.payload.len() as u64;
+        }
+        let new = appends.iter().zip(&offsets).map(|(append, offset)| NewRecord {
+            partition: append.partition,
+            offset: *offset,
+            payload: &append.payload,
+        });
+        let changed: Vec<_> = (0..)
+            .map(Partition)
+            .zip(after.iter().copied())
+            .filter(|(partition, extent)| *extent != self.extents[partition.0 as usize])
+            .collect();
+        if !changed.is_empty() {
+            self.store.commit(Timestamp::now(), new, cut, changed.into_iter())?;
+        }
+        self.extents = after;
+        if !appends.is_empty() {
+            let next = self.extents.iter().map(|extent| extent.bounds.next);
+            self.witness.note(next).map_err(|error| {
+                let text = format!("log.witness beside it: {error}");
+                StoreError::Database(io::Error::new(error.kind(), text).into())
+            })?;
+        }
+        Ok(offsets)
+    }
+
+    /// Shows readers what is durable now.
+    fn publish(&self, appends: &[Append]) {
+        for append in appends {
+            let live = self.shared.live(append.partition);
+            live.send_modify(|live| live.push(append.payload.clone()));
+        }
+    }
+}
+
+/// Tells everyone who waits, or still queues, that the log has stopped.
+fn refuse(shared: &Shared, mut appends: Vec<Append>, mut trim: Option<Trim>) {
+    loop {
+        let reason = shared.stop_reason();
+        for append in appends.drain(..) {
+            let _ = append.done.send(Err(AppendError::Stopped(reason.clone())));
+        }
+        if let Some(trim) = trim.take() {
+            let _ = trim.done.send(Err(TrimError::Stopped(reason)));
+        }
+        if !shared.queue.take(&mut appends, &mut trim) {
+            return;
+        }
+    }
+}
