@@ -1,6 +1,9 @@
 //! Closed business days: only their lists and totals, packed.
 
-use model::{BusinessDate, varint};
+use model::{
+    BusinessDate,
+    varint::{self, VarintError},
+};
 
 /// An entry of a list: an id and its count.
 pub type Entry = (u64, u64);
@@ -59,8 +62,71 @@ impl FinalIndex {
         self.ids.iter().copied().zip(self.totals.iter().copied())
     }
 
+    /// Appends the form that [`FinalIndex::decode`] reads.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        varint::put(out, self.ids.len() as u64);
+        let mut before = (0, 0);
+        for ((&id, &total), &end) in self.ids.iter().zip(&self.totals).zip(&self.ends) {
+            varint::put(out, id - before.0);
+            varint::put(out, total);
+            varint::put(out, end - before.1);
+            before = (id, end);
+        }
+        out.extend_from_slice(&self.packed);
+    }
+
+    /// Takes what [`FinalIndex::encode`] wrote off the front of `bytes`.
+    ///
+    /// # Errors
+    /// [`VarintError`] if the bytes are not such a form.
+    pub fn decode(bytes: &mut &[u8]) -> Result<Self, VarintError> {
+        let mut index = Self::default();
+        let (mut id, mut end) = (0_u64, 0_u64);
+        for place in 0..varint::take(bytes)? {
+            let step = varint::take(bytes)?;
+            if place > 0 && step == 0 {
+                return Err(VarintError::Malformed);
+            }
+            id = id.checked_add(step).ok_or(VarintError::Malformed)?;
+            index.ids.push(id);
+            index.totals.push(varint::take(bytes)?);
+            end = end.checked_add(varint::take(bytes)?).ok_or(VarintError::Malformed)?;
+            index.ends.push(end);
+        }
+        let length = usize::try_from(end).map_err(|_| VarintError::Malformed)?;
+        let (packed, rest) = bytes.split_at_checked(length).ok_or(VarintError::Truncated)?;
+        index.packed = packed.to_vec();
+        *bytes = rest;
+        Ok(index)
+    }
+
     /// Bytes of memory held.
     pub fn bytes(&self) -> usize {
         24 * self.ids.len() + self.packed.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_come_back_as_they_were_pushed() {
+        let mut index = FinalIndex::default();
+        index.push(0, 5, &[(9, 3), (2, 2)]);
+        index.push(7, 0, &[]);
+        index.push(u64::MAX, u64::MAX, &[(u64::MAX, u64::MAX)]);
+        let mut bytes = Vec::new();
+        index.encode(&mut bytes);
+        let mut rest = bytes.as_slice();
+        let read = FinalIndex::decode(&mut rest).unwrap();
+        assert_eq!((&read, rest.len()), (&index, 0));
+        assert_eq!(read.get(0), Some((5, vec![(9, 3), (2, 2)])));
+        assert_eq!(read.get(7), Some((0, vec![])));
+        assert_eq!(read.get(8), None);
+        assert_eq!(read.totals().map(|(id, _)| id).collect::<Vec<_>>(), [0, 7, u64::MAX]);
+        for end in 0..bytes.len() {
+            assert!(FinalIndex::decode(&mut &bytes[..end]).is_err(), "{end}");
+        }
     }
 }

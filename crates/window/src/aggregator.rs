@@ -1,0 +1,407 @@
+//! Applying batches: what one purchase does to the state.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use model::{Batch, BusinessDate, ItemId, Line, Offset, Purchase, StoreId, Timestamp};
+
+use crate::{
+    Config, Entity, FinalDay, Layout, Progress, SideOutput, WindowKind,
+    dedup::{Keys, Producers},
+    entities::Entities,
+    flush::Scratch,
+    lists::Lists,
+    pairs::{Pairs, Side},
+    panes::{Entry, PaneNumber, Panes},
+};
+
+/// The state of one partition: all counts, all lists, and what is needed to continue.
+#[derive(Debug)]
+pub struct Aggregator {
+    pub(crate) config: Config,
+    pub(crate) layout: Layout,
+    pub(crate) progress: Progress,
+    pub(crate) pairs: Pairs,
+    /// The stores and the items, by [`Side`].
+    pub(crate) sides: [Entities; 2],
+    pub(crate) lists: Lists,
+    pub(crate) panes: Panes,
+    /// For each slot that belongs to an open day: the pairs sold that day.
+    pub(crate) sold: Vec<Vec<u32>>,
+    pub(crate) days: Days,
+    pub(crate) producers: Producers,
+    pub(crate) keys: Keys,
+    pub(crate) scratch: Scratch,
+}
+
+/// The closed business days still kept, and what the next flush and snapshot say of them.
+#[derive(Debug, Default)]
+pub(crate) struct Days {
+    pub(crate) kept: BTreeMap<BusinessDate, Arc<FinalDay>>,
+    pub(crate) closed_unflushed: Vec<Arc<FinalDay>>,
+    pub(crate) dropped_unflushed: Vec<BusinessDate>,
+    pub(crate) closed_unsaved: Vec<Arc<FinalDay>>,
+}
+
+/// What applying a batch did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Applied {
+    /// Purchases counted.
+    pub purchases: u64,
+    /// Lines counted, those of quantity 0 left out.
+    pub lines: u64,
+    /// Purchases passed over because their sequence had been applied before.
+    pub duplicate_sequences: u64,
+    /// Purchases passed over because their idempotency key had been counted before.
+    pub duplicate_keys: u64,
+    /// Purchases too late for a window, by [`WindowKind`] as index.
+    pub late: [u64; 6],
+    /// Business days closed.
+    pub days_closed: u64,
+}
+
+/// How large the state is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stats {
+    /// Stores known.
+    pub stores: usize,
+    /// Items known.
+    pub items: usize,
+    /// Pairs of a store and an item it sold.
+    pub pairs: usize,
+    /// Closed days kept.
+    pub days: usize,
+    /// Idempotency keys remembered.
+    pub keys: usize,
+    /// Bytes held for the pairs, their counts and their index.
+    pub pair_bytes: usize,
+    /// Bytes held in all, without the closed days.
+    pub bytes: usize,
+    /// Bytes held by the closed days.
+    pub day_bytes: usize,
+}
+
+/// The slots one purchase counts for.
+struct Slots {
+    all: [u8; crate::pairs::MAX_SLOTS],
+    len: usize,
+    day: Option<usize>,
+    /// The pane it goes to, if a sliding window covers it.
+    pane: Option<PaneNumber>,
+}
+
+impl Slots {
+    fn push(&mut self, slot: usize) {
+        self.all[self.len] = slot as u8;
+        self.len += 1;
+    }
+
+    fn iter(&self) -> impl Iterator<Item = usize> + '_ {
+        self.all[..self.len].iter().map(|&slot| slot as usize)
+    }
+}
+
+impl Aggregator {
+    /// An empty state, before the first offset.
+    ///
+    /// # Panics
+    /// If the configuration is not valid (see [`Config::validate`]).
+    pub fn new(config: Config) -> Self {
+        config.validate().expect("a valid configuration");
+        let layout = Layout::new(&config);
+        let slots = layout.slots();
+        Self {
+            progress: Progress::default(),
+            pairs: Pairs::new(slots),
+            sides: [Entities::new(slots), Entities::new(slots)],
+            lists: Lists::new(config.k as usize, slots),
+            panes: Panes::new(&layout),
+            sold: vec![Vec::new(); slots],
+            days: Days::default(),
+            producers: Producers::default(),
+            keys: Keys::new(config.key_retention, config.max_keys),
+            scratch: Scratch::default(),
+            layout,
+            config,
+        }
+    }
+
+    /// The settings it was made with.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// How far it has come.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// Applies the batch at `offset`.
+    ///
+    /// # Panics
+    /// If `offset` is not the next one.
+    pub fn apply(&mut self, offset: Offset, batch: &Batch, side: &mut impl SideOutput) -> Applied {
+        assert_eq!(offset, self.progress.next, "batches are applied in order, each once");
+        self.progress.next = offset.next();
+        let mut applied = Applied::default();
+        if batch.is_tick() {
+            self.tick(batch.append_time);
+        }
+        let now = self.progress.append_time.max(Some(batch.append_time)).unwrap_or_default();
+        self.progress.append_time = Some(now);
+        self.keys.expire(now);
+        let again = self.producers.admit(batch);
+        applied.duplicate_sequences = again as u64;
+        for purchase in &batch.purchases[again..] {
+            if purchase.key.is_none_or(|key| self.keys.insert(key, now)) {
+                self.purchase(offset, purchase, side, &mut applied);
+            } else {
+                applied.duplicate_keys += 1;
+            }
+        }
+        applied
+    }
+
+    /// Passes over `offset`, whose record could not be read as a batch.
+    ///
+    /// # Panics
+    /// If `offset` is not the next one.
+    pub fn skip(&mut self, offset: Offset) {
+        assert_eq!(offset, self.progress.next, "batches are applied in order, each once");
+        self.progress.next = offset.next();
+    }
+
+    /// A tick moves event time on by as much as the append clock has moved.
+    fn tick(&mut self, appended: Timestamp) {
+        if let (Some(clock), Some(before)) = (self.progress.clock, self.progress.append_time) {
+            self.advance_clock(clock.plus(appended.since(before)));
+        }
+    }
+
+    fn purchase(
+        &mut self,
+        offset: Offset,
+        purchase: &Purchase,
+        side: &mut impl SideOutput,
+        applied: &mut Applied,
+    ) {
+        self.advance_clock(purchase.event_time);
+        applied.days_closed += self.advance_date(purchase.date);
+        applied.purchases += 1;
+        let slots = self.slots_of(purchase, applied);
+        if self.layout.keeps(WindowKind::Day) && slots.day.is_none() {
+            side.late(offset, purchase);
+        }
+        let mut store = None;
+        for line in purchase.lines.iter().filter(|line| line.quantity > 0) {
+            let store = *store.get_or_insert_with(|| self.store(purchase.store));
+            self.line(store, *line, &slots);
+            applied.lines += 1;
+        }
+        self.lists.refill(&mut self.pairs, &mut self.sides);
+    }
+
+    fn store(&mut self, store: StoreId) -> u32 {
+        let index = self.sides[Side::Store as usize].find_or_insert(u64::from(store.0));
+        self.sides[Side::Store as usize].get_mut(index).stamp = self.progress.next;
+        index
+    }
+
+    /// Which slots a purchase counts for; notes those it is too late for.
+    fn slots_of(&self, purchase: &Purchase, applied: &mut Applied) -> Slots {
+        let mut slots = Slots { all: Default::default(), len: 0, day: None, pane: None };
+        if let Some(slot) = self.layout.slot(WindowKind::All) {
+            slots.push(slot);
+        }
+        if let Some(slot) = self.layout.day_slot(purchase.date) {
+            let newest = self.progress.newest_date.unwrap_or(purchase.date);
+            if self.layout.is_open(purchase.date, newest) {
+                slots.push(slot);
+                slots.day = Some(slot);
+            } else {
+                applied.late[WindowKind::Day as usize] += 1;
+            }
+        }
+        let pane = PaneNumber::of(purchase.event_time);
+        for window in self.panes.windows() {
+            if self.panes.covers(window, pane) {
+                slots.push(window.slot);
+                slots.pane = Some(pane);
+            } else {
+                applied.late[window.kind as usize] += 1;
+            }
+        }
+        slots
+    }
+
+    #[inline]
+    fn line(&mut self, store: u32, line: Line, slots: &Slots) {
+        let (pair, item) = self.pair(store, line.item);
+        if let Some(pane) = slots.pane {
+            let entry = Entry { pair, quantity: line.quantity };
+            let place = self.panes.add(pane, entry, self.pairs.place(pair));
+            self.pairs.set_place(pair, place);
+        }
+        if let Some(slot) = slots.day
+            && self.pairs.count(pair, slot) == 0
+        {
+            self.sold[slot].push(pair);
+        }
+        let quantity = u64::from(line.quantity);
+        let [stores, items] = &mut self.sides;
+        let (of_store, of_item) = (stores.totals_mut(store), items.totals_mut(item));
+        for slot in slots.iter() {
+            of_store[slot] = of_store[slot].wrapping_add(quantity);
+            of_item[slot] = of_item[slot].wrapping_add(quantity);
+        }
+        items.get_mut(item).stamp = self.progress.next;
+        for slot in slots.iter() {
+            let count = self.pairs.add(pair, slot, line.quantity);
+            self.lists.settle(&mut self.pairs, &mut self.sides, pair, [store, item], slot, count);
+        }
+        self.pairs.mark_dirty(pair);
+    }
+
+    /// The pair and the item's index; both are made if there are none.
+    #[inline]
+    fn pair(&mut self, store: u32, item: ItemId) -> (u32, u32) {
+        let [stores, items] = &self.sides;
+        let hash = self.pairs.hash(stores.id(store), item.0);
+        match self.pairs.find(hash, store, |index| items.id(index) == item.0) {
+            Some(pair) => (pair, self.pairs.side(pair, Side::Item)),
+            None => self.new_pair(hash, store, item),
+        }
+    }
+
+    fn new_pair(&mut self, hash: u64, store: u32, item: ItemId) -> (u32, u32) {
+        let item = self.sides[Side::Item as usize].find_or_insert(item.0);
+        let pair = self.add_pair(hash, [store, item]);
+        for (side, index) in Side::BOTH.into_iter().zip([store, item]) {
+            self.lists.grown(&mut self.pairs, &mut self.sides, side, index);
+        }
+        (pair, item)
+    }
+
+    /// Adds a pair that is not there yet, with counts of 0.
+    pub(crate) fn add_pair(&mut self, hash: u64, sides: [u32; 2]) -> u32 {
+        let hasher = self.pairs.hasher();
+        let [stores, items] = &self.sides;
+        let hash_of = |[store, item]: [u32; 2]| hasher(stores.id(store), items.id(item));
+        let pair = self.pairs.insert(hash, sides, hash_of);
+        for (entities, index) in self.sides.iter_mut().zip(sides) {
+            entities.get_mut(index).pairs.push(pair);
+        }
+        pair
+    }
+
+    /// Moves event time on to `time`, and lets go what the sliding windows no longer cover.
+    fn advance_clock(&mut self, time: Timestamp) {
+        if self.progress.clock.is_some_and(|clock| clock >= time) {
+            return;
+        }
+        self.progress.clock = Some(time);
+        self.progress.watermark = Some(time.minus(self.config.disorder));
+        let Self { panes, pairs, sides, lists, progress, .. } = self;
+        panes.advance(PaneNumber::of(time), |slot, entries| {
+            for (place, entry) in entries.iter().enumerate() {
+                if let Some(ahead) = entries.get(place + 16) {
+                    pairs.prefetch(ahead.pair);
+                }
+                let indexes = pairs.sides(entry.pair);
+                for (side, index) in sides.iter_mut().zip(indexes) {
+                    let total = &mut side.totals_mut(index)[slot];
+                    *total = total.wrapping_sub(u64::from(entry.quantity));
+                    side.get_mut(index).stamp = progress.next;
+                }
+                let count = pairs.subtract(entry.pair, slot, entry.quantity);
+                lists.settle(pairs, sides, entry.pair, indexes, slot, count);
+                pairs.mark_dirty(entry.pair);
+            }
+        });
+        lists.refill(pairs, sides);
+    }
+
+    /// Takes note of a business date; gives how many days it closed.
+    fn advance_date(&mut self, date: BusinessDate) -> u64 {
+        let before = self.progress.newest_date;
+        if before.is_some_and(|newest| newest >= date) {
+            return 0;
+        }
+        self.progress.newest_date = Some(date);
+        if !self.layout.keeps(WindowKind::Day) {
+            return 0;
+        }
+        let closing: Vec<BusinessDate> = (before.into_iter())
+            .flat_map(|newest| self.layout.open_dates(newest))
+            .filter(|&open| !self.layout.is_open(open, date))
+            .collect();
+        for &open in &closing {
+            self.close_day(open);
+        }
+        let oldest = date.plus_days(-(self.config.day_retention_days as i32));
+        while let Some(day) = self.days.kept.first_entry().filter(|day| *day.key() <= oldest) {
+            self.days.dropped_unflushed.push(*day.key());
+            day.remove();
+        }
+        closing.len() as u64
+    }
+
+    /// Keeps only the lists and the totals of a day, and frees its slot.
+    fn close_day(&mut self, date: BusinessDate) {
+        let Some(slot) = self.layout.day_slot(date) else { return };
+        let sold = std::mem::take(&mut self.sold[slot]);
+        let day = Arc::new(FinalDay {
+            date,
+            stores: self.lists.finish(&self.pairs, &self.sides, Side::Store, slot, &sold),
+            items: self.lists.finish(&self.pairs, &self.sides, Side::Item, slot, &sold),
+        });
+        for &pair in &sold {
+            self.pairs.set_count(pair, slot, 0);
+            for (side, index) in Side::BOTH.into_iter().zip(self.pairs.sides(pair)) {
+                let entities = &mut self.sides[side as usize];
+                entities.totals_mut(index)[slot] = 0;
+                entities.get_mut(index).stamp = self.progress.next;
+                self.pairs.set_member(pair, side, slot, false);
+                self.lists.clear(entities, side, index, slot);
+            }
+            self.pairs.mark_dirty(pair);
+        }
+        self.days.kept.insert(date, day.clone());
+        self.days.closed_unflushed.push(day.clone());
+        self.days.closed_unsaved.push(day);
+    }
+
+    /// How large the state is. Takes time in proportion to the number of stores and items.
+    pub fn stats(&self) -> Stats {
+        let pair_bytes = self.pairs.bytes();
+        let sides: usize = self.sides.iter().map(Entities::bytes).sum();
+        let sold: usize = self.sold.iter().map(|sold| sold.capacity() * 4).sum();
+        Stats {
+            stores: self.sides[Side::Store as usize].len(),
+            items: self.sides[Side::Item as usize].len(),
+            pairs: self.pairs.len(),
+            days: self.days.kept.len(),
+            keys: self.keys.len(),
+            pair_bytes,
+            bytes: pair_bytes + sides + sold + self.panes.bytes() + self.keys.bytes(),
+            day_bytes: self
+                .days
+                .kept
+                .values()
+                .map(|day| day.stores.bytes() + day.items.bytes())
+                .sum(),
+        }
+    }
+
+    /// Number of pairs known; cheap.
+    pub fn pairs(&self) -> usize {
+        self.pairs.len()
+    }
+
+    pub(crate) fn entity(&self, side: Side, index: u32) -> Entity {
+        let id = self.sides[side as usize].id(index);
+        match side {
+            Side::Store => Entity::Store(StoreId(u32::try_from(id).expect("made from a store id"))),
+            Side::Item => Entity::Item(ItemId(id)),
+        }
+    }
+}

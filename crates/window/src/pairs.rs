@@ -1,0 +1,352 @@
+//! The (store, item) pairs: one flat record each, found by one hash look-up.
+//!
+//! A record is a run of 32-bit words: store index, item index, place in a pane, flags, then the
+//! counts, one per slot, side by side. A count is wider than its word about never; then its upper
+//! half is kept aside and the record is flagged.
+
+use std::hash::BuildHasher;
+
+use foldhash::fast::RandomState;
+use hashbrown::{HashMap, HashTable};
+
+use crate::prefetch;
+
+const STORE: usize = 0;
+const PLACE: usize = 2;
+const FLAGS: usize = 3;
+/// Words of a record before its counts.
+const HEAD: usize = 4;
+
+/// The hash index is split so that growing it moves one part at a time.
+const SHARDS: usize = 256;
+
+/// The two sides of a pair: what has lists, and what is ranked in them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// Stores, ranking items.
+    Store = 0,
+    /// Items, ranking stores.
+    Item = 1,
+}
+
+impl Side {
+    pub(crate) const BOTH: [Self; 2] = [Self::Store, Self::Item];
+
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::Store => Self::Item,
+            Self::Item => Self::Store,
+        }
+    }
+}
+
+/// The most slots a record has flags for.
+pub(crate) const MAX_SLOTS: usize = 12;
+
+const IN_VIEW: u32 = 1 << (2 * MAX_SLOTS);
+const DIRTY_VIEW: u32 = IN_VIEW << 2;
+const DIRTY_SAVE: u32 = IN_VIEW << 3;
+const WIDE: u32 = IN_VIEW << 4;
+
+/// All pairs ever seen in the partition. A pair is named by its place, in order of appearance.
+#[derive(Debug)]
+pub(crate) struct Pairs {
+    words: Vec<u32>,
+    slots: usize,
+    index: Vec<HashTable<u32>>,
+    hasher: RandomState,
+    upper: HashMap<(u32, u8), u32, RandomState>,
+    /// Pairs changed since the last flush, and since the last snapshot; each once.
+    dirty_view: Vec<u32>,
+    dirty_save: Vec<u32>,
+}
+
+impl Pairs {
+    pub(crate) fn new(slots: usize) -> Self {
+        debug_assert!(slots <= MAX_SLOTS, "more slots than flags");
+        Self {
+            words: Vec::new(),
+            slots,
+            index: (0..SHARDS).map(|_| HashTable::new()).collect(),
+            hasher: RandomState::default(),
+            upper: HashMap::default(),
+            dirty_view: Vec::new(),
+            dirty_save: Vec::new(),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.words.len() / (HEAD + self.slots)
+    }
+
+    /// Bytes of memory held for the pairs and their index, without spare capacity of the records.
+    pub(crate) fn bytes(&self) -> usize {
+        let index: usize = self.index.iter().map(|shard| shard.num_buckets() * 5).sum();
+        self.words.len() * 4 + index + self.upper.capacity() * 12
+    }
+
+    /// The hash of a pair, from the ids of its sides; seeded at random, for the ids come from outside.
+    #[inline]
+    pub(crate) fn hash(&self, store: u64, item: u64) -> u64 {
+        self.hasher.hash_one((store, item))
+    }
+
+    /// [`Self::hash`] as a value of its own.
+    pub(crate) fn hasher(&self) -> impl Fn(u64, u64) -> u64 + use<> {
+        let hasher = self.hasher.clone();
+        move |store, item| hasher.hash_one((store, item))
+    }
+
+    #[inline]
+    fn shard(hash: u64) -> usize {
+        (hash >> 32) as usize % SHARDS
+    }
+
+    /// The pair of a store and the item that `is_item` recognises by its index.
+    #[inline]
+    pub(crate) fn find(&self, hash: u64, store: u32, is_item: impl Fn(u32) -> bool) -> Option<u32> {
+        self.index[Self::shard(hash)]
+            .find(hash, |&pair| {
+                let [s, i] = self.sides(pair);
+                s == store && is_item(i)
+            })
+            .copied()
+    }
+
+    /// Adds a pair that is not there yet; `hash_of` gives the hash of the sides of any pair.
+    pub(crate) fn insert(
+        &mut self,
+        hash: u64,
+        sides: [u32; 2],
+        hash_of: impl Fn([u32; 2]) -> u64,
+    ) -> u32 {
+        let pair = u32::try_from(self.len()).expect("more pairs than a partition can number");
+        self.words.extend_from_slice(&[sides[0], sides[1], 0, 0]);
+        self.words.resize(self.words.len() + self.slots, 0);
+        let (words, stride) = (&self.words, HEAD + self.slots);
+        let rehash = |&pair: &u32| {
+            let base = pair as usize * stride;
+            hash_of([words[base], words[base + 1]])
+        };
+        self.index[Self::shard(hash)].insert_unique(hash, pair, rehash);
+        pair
+    }
+
+    #[inline]
+    fn base(&self, pair: u32) -> usize {
+        pair as usize * (HEAD + self.slots)
+    }
+
+    /// Indexes of the store and of the item.
+    #[inline]
+    pub(crate) fn sides(&self, pair: u32) -> [u32; 2] {
+        let base = self.base(pair) + STORE;
+        [self.words[base], self.words[base + 1]]
+    }
+
+    #[inline]
+    pub(crate) fn side(&self, pair: u32, side: Side) -> u32 {
+        self.words[self.base(pair) + STORE + side as usize]
+    }
+
+    /// Starts to bring the record into the cache.
+    #[inline]
+    pub(crate) fn prefetch(&self, pair: u32) {
+        prefetch::read(&self.words, self.base(pair));
+        prefetch::read(&self.words, self.base(pair) + HEAD + self.slots - 1);
+    }
+
+    /// Where in its newest pane the pair has its entry; a hint, to be checked there.
+    #[inline]
+    pub(crate) fn place(&self, pair: u32) -> u32 {
+        self.words[self.base(pair) + PLACE]
+    }
+
+    #[inline]
+    pub(crate) fn set_place(&mut self, pair: u32, place: u32) {
+        let base = self.base(pair);
+        self.words[base + PLACE] = place;
+    }
+
+    #[inline]
+    fn flags(&self, pair: u32) -> u32 {
+        self.words[self.base(pair) + FLAGS]
+    }
+
+    #[inline]
+    fn flags_mut(&mut self, pair: u32) -> &mut u32 {
+        let base = self.base(pair);
+        &mut self.words[base + FLAGS]
+    }
+
+    #[inline]
+    pub(crate) fn count(&self, pair: u32, slot: usize) -> u64 {
+        let low = u64::from(self.words[self.base(pair) + HEAD + slot]);
+        if self.flags(pair) & WIDE == 0 { low } else { low | self.upper(pair, slot) << 32 }
+    }
+
+    #[cold]
+    fn upper(&self, pair: u32, slot: usize) -> u64 {
+        self.upper.get(&(pair, slot as u8)).copied().unwrap_or(0).into()
+    }
+
+    pub(crate) fn counts(&self, pair: u32) -> impl Iterator<Item = u64> + '_ {
+        (0..self.slots).map(move |slot| self.count(pair, slot))
+    }
+
+    /// Adds to a count; gives the new one.
+    #[inline]
+    pub(crate) fn add(&mut self, pair: u32, slot: usize, quantity: u32) -> u64 {
+        let base = self.base(pair);
+        let word = &mut self.words[base + HEAD + slot];
+        let (low, carry) = word.overflowing_add(quantity);
+        *word = low;
+        if carry {
+            self.carry(pair, slot, 1);
+        }
+        self.count(pair, slot)
+    }
+
+    /// Takes from a count what was added before; gives the new one.
+    #[inline]
+    pub(crate) fn subtract(&mut self, pair: u32, slot: usize, quantity: u32) -> u64 {
+        let base = self.base(pair);
+        let word = &mut self.words[base + HEAD + slot];
+        let (low, borrow) = word.overflowing_sub(quantity);
+        *word = low;
+        if borrow {
+            self.carry(pair, slot, u32::MAX);
+        }
+        self.count(pair, slot)
+    }
+
+    #[cold]
+    fn carry(&mut self, pair: u32, slot: usize, by: u32) {
+        *self.flags_mut(pair) |= WIDE;
+        let upper = self.upper.entry((pair, slot as u8)).or_default();
+        *upper = upper.wrapping_add(by);
+    }
+
+    pub(crate) fn set_count(&mut self, pair: u32, slot: usize, count: u64) {
+        let base = self.base(pair);
+        self.words[base + HEAD + slot] = count as u32;
+        if count >> 32 != 0 {
+            *self.flags_mut(pair) |= WIDE;
+            self.upper.insert((pair, slot as u8), (count >> 32) as u32);
+        } else if self.flags(pair) & WIDE != 0 {
+            self.upper.remove(&(pair, slot as u8));
+        }
+    }
+
+    #[inline]
+    fn member_bit(side: Side, slot: usize) -> u32 {
+        1 << (side as usize * MAX_SLOTS + slot)
+    }
+
+    /// Whether the pair is a candidate for the list of its `side` in `slot`.
+    #[inline]
+    pub(crate) fn is_member(&self, pair: u32, side: Side, slot: usize) -> bool {
+        self.flags(pair) & Self::member_bit(side, slot) != 0
+    }
+
+    #[inline]
+    pub(crate) fn set_member(&mut self, pair: u32, side: Side, slot: usize, member: bool) {
+        let bit = Self::member_bit(side, slot);
+        let flags = self.flags_mut(pair);
+        *flags = if member { *flags | bit } else { *flags & !bit };
+    }
+
+    /// Whether the pair is a candidate for any list of its `side`.
+    pub(crate) fn is_member_of_any(&self, pair: u32, side: Side) -> bool {
+        self.flags(pair) >> (side as usize * MAX_SLOTS) & ((1 << MAX_SLOTS) - 1) != 0
+    }
+
+    /// Whether a row of the pair has been handed on to the lists of its `side`.
+    pub(crate) fn is_in_view(&self, pair: u32, side: Side) -> bool {
+        self.flags(pair) & IN_VIEW << side as usize != 0
+    }
+
+    pub(crate) fn set_in_view(&mut self, pair: u32, side: Side, in_view: bool) {
+        let bit = IN_VIEW << side as usize;
+        let flags = self.flags_mut(pair);
+        *flags = if in_view { *flags | bit } else { *flags & !bit };
+    }
+
+    /// Notes that the pair has changed.
+    #[inline]
+    pub(crate) fn mark_dirty(&mut self, pair: u32) {
+        let flags = self.flags_mut(pair);
+        let before = *flags;
+        *flags |= DIRTY_VIEW | DIRTY_SAVE;
+        if before & DIRTY_VIEW == 0 {
+            self.dirty_view.push(pair);
+        }
+        if before & DIRTY_SAVE == 0 {
+            self.dirty_save.push(pair);
+        }
+    }
+
+    /// The pairs changed since the last call, each once.
+    pub(crate) fn take_dirty_view(&mut self, taken: &mut Vec<u32>) {
+        taken.clear();
+        std::mem::swap(&mut self.dirty_view, taken);
+        for &pair in &*taken {
+            *self.flags_mut(pair) &= !DIRTY_VIEW;
+        }
+    }
+
+    /// How many pairs have changed since the last flush.
+    pub(crate) fn dirty_view_len(&self) -> usize {
+        self.dirty_view.len()
+    }
+
+    /// Nothing has changed since the last snapshot.
+    pub(crate) fn clear_dirty_save(&mut self) {
+        self.take_dirty_save();
+    }
+
+    /// The pairs changed since the last call, ascending.
+    pub(crate) fn take_dirty_save(&mut self) -> Vec<u32> {
+        let mut taken = std::mem::take(&mut self.dirty_save);
+        taken.sort_unstable();
+        for &pair in &taken {
+            *self.flags_mut(pair) &= !DIRTY_SAVE;
+        }
+        taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_outgrows_its_word_and_comes_back() {
+        let mut pairs = Pairs::new(3);
+        let pair = pairs.insert(7, [0, 0], |_| 7);
+        assert_eq!(pairs.add(pair, 1, u32::MAX), u64::from(u32::MAX));
+        assert_eq!(pairs.add(pair, 1, 2), (1 << 32) + 1);
+        assert_eq!(pairs.add(pair, 0, 5), 5);
+        assert_eq!(pairs.counts(pair).collect::<Vec<_>>(), [5, (1 << 32) + 1, 0]);
+        assert_eq!(pairs.subtract(pair, 1, 2), u64::from(u32::MAX));
+        assert_eq!(pairs.subtract(pair, 1, u32::MAX), 0);
+        pairs.set_count(pair, 2, 3 << 32);
+        assert_eq!(pairs.count(pair, 2), 3 << 32);
+        pairs.set_count(pair, 2, 1);
+        assert_eq!(pairs.count(pair, 2), 1);
+    }
+
+    #[test]
+    fn a_pair_is_dirty_once() {
+        let mut pairs = Pairs::new(1);
+        let pair = pairs.insert(1, [0, 0], |_| 1);
+        pairs.mark_dirty(pair);
+        pairs.mark_dirty(pair);
+        let mut dirty = Vec::new();
+        pairs.take_dirty_view(&mut dirty);
+        assert_eq!(dirty, [pair]);
+        pairs.mark_dirty(pair);
+        assert_eq!(pairs.take_dirty_save(), [pair]);
+        assert_eq!(pairs.take_dirty_save(), []);
+    }
+}

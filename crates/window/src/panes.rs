@@ -1,0 +1,183 @@
+//! The sliding windows: one log of panes, shared by all of them.
+//!
+//! A pane holds what was sold in [`PANE`] of event time, summed by pair. Each window covers the
+//! panes up to the current one, as many as its length; when the current pane moves on, what falls out
+//! at the far end of a window is subtracted from its counts. So a line costs one entry, whatever the
+//! number of windows, and a window is never summed anew.
+
+use std::collections::VecDeque;
+
+use model::Timestamp;
+
+use crate::{Layout, PANE, WindowKind};
+
+/// Number of a pane: event time divided by the width of a pane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct PaneNumber(i64);
+
+impl PaneNumber {
+    pub(crate) fn of(time: Timestamp) -> Self {
+        Self(time.millis().div_euclid(PANE.as_millis() as i64))
+    }
+
+    pub(crate) fn from_raw(number: i64) -> Self {
+        Self(number)
+    }
+
+    pub(crate) fn raw(self) -> i64 {
+        self.0
+    }
+}
+
+/// What one pair sold in one pane; a pair may have several entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) pair: u32,
+    pub(crate) quantity: u32,
+}
+
+#[derive(Debug, Default)]
+struct Pane {
+    entries: Vec<Entry>,
+    /// Entries before this place are in a snapshot, and no longer change.
+    saved: usize,
+}
+
+/// A sliding window that is kept.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sliding {
+    pub(crate) kind: WindowKind,
+    pub(crate) slot: usize,
+    panes: i64,
+}
+
+/// The panes that any window still covers.
+#[derive(Debug)]
+pub(crate) struct Panes {
+    windows: Vec<Sliding>,
+    longest: i64,
+    current: Option<PaneNumber>,
+    /// Number of the first pane in `panes`.
+    first: i64,
+    panes: VecDeque<Pane>,
+}
+
+impl Panes {
+    pub(crate) fn new(layout: &Layout) -> Self {
+        let windows: Vec<Sliding> = layout
+            .kinds()
+            .iter()
+            .filter_map(|&kind| {
+                let panes = kind.length()?.as_secs() / PANE.as_secs();
+                Some(Sliding { kind, slot: layout.slot(kind)?, panes: panes as i64 })
+            })
+            .collect();
+        let longest = windows.iter().map(|window| window.panes).max().unwrap_or(0);
+        Self { windows, longest, current: None, first: 0, panes: VecDeque::new() }
+    }
+
+    /// The windows kept, longest first.
+    pub(crate) fn windows(&self) -> &[Sliding] {
+        &self.windows
+    }
+
+    /// Whether `window` still covers `pane`.
+    pub(crate) fn covers(&self, window: &Sliding, pane: PaneNumber) -> bool {
+        self.current.is_none_or(|current| pane.0 > current.0 - window.panes)
+    }
+
+    /// Moves the current pane on to `to`; `expire` gets what falls out of each window.
+    pub(crate) fn advance(&mut self, to: PaneNumber, mut expire: impl FnMut(usize, &[Entry])) {
+        let Some(from) = self.current.filter(|&from| from < to) else {
+            self.current = self.current.max(Some(to));
+            return;
+        };
+        self.current = Some(to);
+        let end = self.first + self.panes.len() as i64;
+        for window in &self.windows {
+            let gone =
+                (from.0 - window.panes + 1).max(self.first)..(to.0 - window.panes + 1).min(end);
+            for pane in gone {
+                expire(window.slot, &self.panes[(pane - self.first) as usize].entries);
+            }
+        }
+        self.drop_uncovered(to);
+    }
+
+    /// The pane with this number, made if need be. Some window must cover it.
+    fn pane(&mut self, number: PaneNumber) -> &mut Pane {
+        if self.panes.is_empty() {
+            self.first = number.0;
+        }
+        while number.0 < self.first {
+            self.panes.push_front(Pane::default());
+            self.first -= 1;
+        }
+        let place = (number.0 - self.first) as usize;
+        if place >= self.panes.len() {
+            self.panes.resize_with(place + 1, Pane::default);
+        }
+        &mut self.panes[place]
+    }
+
+    /// Adds to a pane that some window covers. `place` is where the pair may have its entry; gives
+    /// where it has it now.
+    #[inline]
+    pub(crate) fn add(&mut self, number: PaneNumber, entry: Entry, place: u32) -> u32 {
+        let pane = self.pane(number);
+        if place as usize >= pane.saved
+            && let Some(known) = pane.entries.get_mut(place as usize)
+            && known.pair == entry.pair
+            && let Some(sum) = known.quantity.checked_add(entry.quantity)
+        {
+            known.quantity = sum;
+            return place;
+        }
+        pane.entries.push(entry);
+        (pane.entries.len() - 1) as u32
+    }
+
+    /// The entries not yet in a snapshot, pane by pane; they count as saved from now on.
+    pub(crate) fn save(&mut self, full: bool, mut each: impl FnMut(PaneNumber, &[Entry])) {
+        for (place, pane) in self.panes.iter_mut().enumerate() {
+            let from = if full { 0 } else { pane.saved };
+            if from < pane.entries.len() {
+                each(PaneNumber(self.first + place as i64), &pane.entries[from..]);
+            }
+            pane.saved = pane.entries.len();
+        }
+    }
+
+    /// Puts back where event time stood at a snapshot, and lets go of panes that no window covered.
+    pub(crate) fn restore_current(&mut self, current: Option<PaneNumber>) {
+        self.current = current;
+        let Some(current) = current else { return };
+        self.drop_uncovered(current);
+    }
+
+    /// Puts back entries of a pane that some window covers; `false` if none does.
+    #[must_use]
+    pub(crate) fn restore(&mut self, number: PaneNumber, entries: &[Entry]) -> bool {
+        let covered = self
+            .current
+            .is_some_and(|current| number <= current && number.0 > current.0 - self.longest);
+        if covered {
+            let pane = self.pane(number);
+            pane.entries.extend_from_slice(entries);
+            pane.saved = pane.entries.len();
+        }
+        covered
+    }
+
+    fn drop_uncovered(&mut self, current: PaneNumber) {
+        while self.first <= current.0 - self.longest && self.panes.pop_front().is_some() {
+            self.first += 1;
+        }
+    }
+
+    /// Bytes of memory held.
+    pub(crate) fn bytes(&self) -> usize {
+        let entries: usize = self.panes.iter().map(|pane| pane.entries.capacity()).sum();
+        entries * size_of::<Entry>() + self.panes.capacity() * size_of::<Pane>()
+    }
+}

@@ -1,0 +1,548 @@
+//! Snapshots: the state as chunks of bytes, whole or only what has changed.
+//!
+//! A whole snapshot and the partial ones taken after it, chunk by chunk in order, restore the state.
+//! Each chunk is self-contained: a tag byte, then (numbers as in [`model::varint`]):
+//!
+//! - `meta`, always the first of a snapshot: version, settings, progress, number of keys forgotten, producers
+//! - `entities`: side · first index · count · ids
+//! - `pairs`: count · (place less that of the pair before · store · item · bits of the slots that are
+//!   not 0 · those counts) each
+//! - `pane`: number · count · (pair · quantity) each
+//! - `bounds`: count · (side · index · slot · count and id of the bound) each
+//! - `keys`: count · (append time · key) each
+//! - `day`: date · store lists · item lists
+//!
+//! What follows from these is not stored: totals, the pairs of an entity, candidates (the pairs
+//! that reach the bound), the pairs sold on an open day.
+
+use std::{collections::HashMap, mem, sync::Arc};
+
+use model::{
+    BusinessDate, IdempotencyKey, Offset, ProducerId, Sequence, Timestamp,
+    varint::{self, VarintError},
+};
+
+use crate::{
+    Aggregator, Config, FinalDay, FinalIndex, Progress, WindowKind,
+    dedup::ProducerState,
+    lists::Lists,
+    pairs::Side,
+    panes::{Entry, PaneNumber},
+    rank::Rank,
+};
+
+/// Version of the chunks; restoring refuses any other.
+const VERSION: u8 = 1;
+
+/// A chunk is ended when it is longer than this.
+const CHUNK_BYTES: usize = 1 << 20;
+
+const META: u8 = 0;
+const ENTITIES: u8 = 1;
+const PAIRS: u8 = 2;
+const PANE: u8 = 3;
+const BOUNDS: u8 = 4;
+const KEYS: u8 = 5;
+const DAY: u8 = 6;
+
+/// A snapshot.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Whether it stands alone; otherwise it goes after the ones before.
+    pub full: bool,
+    /// The next offset of the state.
+    pub next: Offset,
+    /// Its chunks, about a megabyte each, in order.
+    pub chunks: Vec<Vec<u8>>,
+}
+
+impl Snapshot {
+    /// Bytes of all chunks.
+    pub fn bytes(&self) -> usize {
+        self.chunks.iter().map(Vec::len).sum()
+    }
+}
+
+/// Why chunks could not be restored.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RestoreError {
+    /// Written by a newer or older build.
+    #[error("the snapshot has format {0}, this build reads format {VERSION}")]
+    Version(u8),
+    /// Taken with other settings.
+    #[error("the snapshot was taken with other settings: {0}")]
+    Settings(String),
+    /// The bytes are not a snapshot.
+    #[error("the snapshot is damaged: {0}")]
+    Damaged(&'static str),
+}
+
+impl From<VarintError> for RestoreError {
+    fn from(error: VarintError) -> Self {
+        Self::Damaged(match error {
+            VarintError::Truncated => "a chunk ends early",
+            VarintError::Malformed => "a number is malformed",
+        })
+    }
+}
+
+impl Aggregator {
+    /// Everything there is (`full`), or what has changed since the last snapshot.
+    ///
+    /// The first snapshot of a new state must be full.
+    pub fn snapshot(&mut self, full: bool) -> Snapshot {
+        let mut out = Chunks::default();
+        self.save_meta(&mut out);
+        self.save_entities(&mut out, full);
+        self.save_pairs(&mut out, full);
+        self.panes.save(full, |number, entries| {
+            for entries in entries.chunks(CHUNK_BYTES / 8) {
+                out.begin(PANE);
+                varint::put_signed(&mut out.open, number.raw());
+                varint::put(&mut out.open, entries.len() as u64);
+                for entry in entries {
+                    varint::put(&mut out.open, u64::from(entry.pair));
+                    varint::put(&mut out.open, u64::from(entry.quantity));
+                }
+            }
+        });
+        self.save_bounds(&mut out, full);
+        for (appended, key) in self.keys.save(full) {
+            out.item(KEYS);
+            varint::put_signed(&mut out.open, appended.millis());
+            out.open.extend_from_slice(&key.0);
+        }
+        let closed = mem::take(&mut self.days.closed_unsaved);
+        let days: Vec<_> = if full { self.days.kept.values().cloned().collect() } else { closed };
+        for day in days {
+            out.begin(DAY);
+            varint::put_signed(&mut out.open, i64::from(day.date.days()));
+            day.stores.encode(&mut out.open);
+            day.items.encode(&mut out.open);
+        }
+        Snapshot { full, next: self.progress.next, chunks: out.finish() }
+    }
+
+    fn save_meta(&self, out: &mut Chunks) {
+        out.begin(META);
+        let bytes = &mut out.open;
+        bytes.push(VERSION);
+        put_config(bytes, &self.config);
+        let Progress { next, append_time, clock, watermark: _, newest_date } = self.progress;
+        varint::put(bytes, next.0);
+        put_optional(bytes, append_time.map(Timestamp::millis));
+        put_optional(bytes, clock.map(Timestamp::millis));
+        put_optional(bytes, newest_date.map(|date| i64::from(date.days())));
+        varint::put(bytes, self.keys.forgotten());
+        varint::put(bytes, self.producers.iter().len() as u64);
+        for (id, state) in self.producers.iter() {
+            bytes.extend_from_slice(&id.0.to_le_bytes());
+            varint::put(bytes, state.next.0);
+            varint::put_signed(bytes, state.last_append.millis());
+        }
+    }
+
+    fn save_entities(&mut self, out: &mut Chunks, full: bool) {
+        for side in Side::BOTH {
+            let (first, ids) = self.sides[side as usize].save(full);
+            let ids: Vec<u64> = ids.collect();
+            for (place, ids) in ids.chunks(CHUNK_BYTES / 8).enumerate() {
+                out.begin(ENTITIES);
+                out.open.push(side as u8);
+                varint::put(&mut out.open, (first + place * (CHUNK_BYTES / 8)) as u64);
+                varint::put(&mut out.open, ids.len() as u64);
+                for &id in ids {
+                    varint::put(&mut out.open, id);
+                }
+            }
+        }
+    }
+
+    fn save_pairs(&mut self, out: &mut Chunks, full: bool) {
+        let dirty = self.pairs.take_dirty_save();
+        if full {
+            (0..self.pairs.len() as u32).for_each(|pair| self.save_pair(out, pair));
+            return;
+        }
+        for (place, &pair) in dirty.iter().enumerate() {
+            if let Some(&ahead) = dirty.get(place + 16) {
+                self.pairs.prefetch(ahead);
+            }
+            self.save_pair(out, pair);
+        }
+    }
+
+    fn save_pair(&self, out: &mut Chunks, pair: u32) {
+        let fresh = out.item(PAIRS);
+        let before = if fresh { 0 } else { out.last };
+        out.last = pair;
+        let bytes = &mut out.open;
+        varint::put(bytes, u64::from(pair - before));
+        for index in self.pairs.sides(pair) {
+            varint::put(bytes, u64::from(index));
+        }
+        let bits = self
+            .pairs
+            .counts(pair)
+            .enumerate()
+            .fold(0, |bits, (slot, count)| bits | u64::from(count > 0) << slot);
+        varint::put(bytes, bits);
+        for count in self.pairs.counts(pair).filter(|&count| count > 0) {
+            varint::put(bytes, count);
+        }
+    }
+
+    fn save_bounds(&mut self, out: &mut Chunks, full: bool) {
+        let moved = self.lists.take_moved(&self.sides);
+        let bounds = if full { Lists::bounded(&self.sides) } else { moved };
+        for ((side, index, slot), bound) in bounds {
+            out.item(BOUNDS);
+            out.open.push(side as u8);
+            varint::put(&mut out.open, u64::from(index));
+            out.open.push(slot as u8);
+            varint::put(&mut out.open, bound.count);
+            varint::put(&mut out.open, bound.id);
+        }
+    }
+}
+
+/// Chunks being written. A chunk of items starts with their count, which is known only at its end:
+/// it is put in front then.
+#[derive(Default)]
+struct Chunks {
+    done: Vec<Vec<u8>>,
+    open: Vec<u8>,
+    items: Option<(u8, u64)>,
+    last: u32,
+}
+
+impl Chunks {
+    /// Starts a chunk that is written whole.
+    fn begin(&mut self, tag: u8) {
+        self.end();
+        self.open.push(tag);
+    }
+
+    /// Makes room for one item more; whether it is the first of its chunk.
+    fn item(&mut self, tag: u8) -> bool {
+        if self.items.is_none_or(|(open, _)| open != tag) || self.open.len() > CHUNK_BYTES {
+            self.end();
+            self.items = Some((tag, 0));
+        }
+        let Some((_, count)) = &mut self.items else { unreachable!("set above") };
+        *count += 1;
+        *count == 1
+    }
+
+    fn end(&mut self) {
+        let body = mem::take(&mut self.open);
+        match self.items.take() {
+            None if body.is_empty() => {}
+            None => self.done.push(body),
+            Some((tag, count)) => {
+                let mut chunk = Vec::with_capacity(body.len() + 11);
+                chunk.push(tag);
+                varint::put(&mut chunk, count);
+                chunk.extend_from_slice(&body);
+                self.done.push(chunk);
+            }
+        }
+    }
+
+    fn finish(mut self) -> Vec<Vec<u8>> {
+        self.end();
+        self.done
+    }
+}
+
+fn put_optional(out: &mut Vec<u8>, value: Option<i64>) {
+    out.push(u8::from(value.is_some()));
+    if let Some(value) = value {
+        varint::put_signed(out, value);
+    }
+}
+
+fn take_optional(bytes: &mut &[u8]) -> Result<Option<i64>, RestoreError> {
+    match varint::take_array(bytes)? {
+        [0] => Ok(None),
+        [1] => Ok(Some(varint::take_signed(bytes)?)),
+        _ => Err(RestoreError::Damaged("a mark is neither 0 nor 1")),
+    }
+}
+
+fn take_time(millis: i64) -> Result<Timestamp, RestoreError> {
+    Timestamp::from_millis(millis).ok_or(RestoreError::Damaged("a time is out of range"))
+}
+
+fn take_date(days: i64) -> Result<BusinessDate, RestoreError> {
+    i32::try_from(days)
+        .ok()
+        .and_then(BusinessDate::from_days)
+        .ok_or(RestoreError::Damaged("a date is out of range"))
+}
+
+/// The settings a state depends on, in the order they are stored.
+fn settings(config: &Config) -> [(&'static str, u64); 7] {
+    let kinds = config.kinds.iter().fold(0, |bits, &kind| bits | 1 << kind as u64);
+    [
+        ("windows", kinds),
+        ("length of the lists", u64::from(config.k)),
+        ("allowed disorder in milliseconds", config.disorder.as_millis() as u64),
+        ("allowed lateness in days", u64::from(config.lateness_days)),
+        ("retention of closed days", u64::from(config.day_retention_days)),
+        ("retention of keys in milliseconds", config.key_retention.as_millis() as u64),
+        ("greatest number of keys", config.max_keys as u64),
+    ]
+}
+
+fn put_config(out: &mut Vec<u8>, config: &Config) {
+    for (_, value) in settings(config) {
+        varint::put(out, value);
+    }
+}
+
+fn check_config(bytes: &mut &[u8], config: &Config) -> Result<(), RestoreError> {
+    for (name, wanted) in settings(config) {
+        let stored = varint::take(bytes)?;
+        if stored != wanted {
+            let show = |value| if name == "windows" { kinds(value) } else { value.to_string() };
+            let (stored, wanted) = (show(stored), show(wanted));
+            return Err(RestoreError::Settings(format!("{name} was {stored}, now {wanted}")));
+        }
+    }
+    Ok(())
+}
+
+fn kinds(bits: u64) -> String {
+    let names = WindowKind::ALL.into_iter().filter(|&kind| bits >> kind as u64 & 1 == 1);
+    names.map(WindowKind::name).collect::<Vec<_>>().join(",")
+}
+
+/// A state being put together from the chunks of its snapshots.
+#[derive(Debug)]
+pub struct Restore {
+    state: Aggregator,
+    bounds: HashMap<(usize, u32, usize), Rank>,
+    started: bool,
+}
+
+impl Restore {
+    /// Starts with nothing. `config` must be what the snapshots were taken with.
+    ///
+    /// # Panics
+    /// If the configuration is not valid.
+    pub fn new(config: Config) -> Self {
+        Self { state: Aggregator::new(config), bounds: HashMap::new(), started: false }
+    }
+
+    /// Adds the next chunk.
+    ///
+    /// # Errors
+    /// [`RestoreError`] if it is not one, or not one of this build and these settings. The state is of
+    /// no use then.
+    pub fn chunk(&mut self, chunk: &[u8]) -> Result<(), RestoreError> {
+        let rest = &mut &*chunk;
+        let [tag] = varint::take_array(rest)?;
+        if !self.started && tag != META {
+            return Err(RestoreError::Damaged("the first chunk is missing"));
+        }
+        match tag {
+            META => self.meta(rest)?,
+            ENTITIES => self.entities(rest)?,
+            PAIRS => self.pairs(rest)?,
+            PANE => self.pane(rest)?,
+            BOUNDS => self.read_bounds(rest)?,
+            KEYS => self.keys(rest)?,
+            DAY => self.day(rest)?,
+            _ => return Err(RestoreError::Damaged("a chunk is of an unknown kind")),
+        }
+        if rest.is_empty() { Ok(()) } else { Err(RestoreError::Damaged("a chunk is too long")) }
+    }
+
+    fn meta(&mut self, rest: &mut &[u8]) -> Result<(), RestoreError> {
+        let [version] = varint::take_array(rest)?;
+        if version != VERSION {
+            return Err(RestoreError::Version(version));
+        }
+        check_config(rest, &self.state.config)?;
+        let next = Offset(varint::take(rest)?);
+        let append_time = take_optional(rest)?.map(take_time).transpose()?;
+        let clock = take_optional(rest)?.map(take_time).transpose()?;
+        let newest_date = take_optional(rest)?.map(take_date).transpose()?;
+        let watermark = clock.map(|clock| clock.minus(self.state.config.disorder));
+        self.state.progress = Progress { next, append_time, clock, watermark, newest_date };
+        self.state.keys.restore_forgotten(varint::take(rest)?);
+        self.state.panes.restore_current(clock.map(PaneNumber::of));
+        self.state.producers = Default::default();
+        for _ in 0..varint::take(rest)? {
+            let id = ProducerId(u64::from_le_bytes(varint::take_array(rest)?));
+            let next = Sequence(varint::take(rest)?);
+            let last_append = take_time(varint::take_signed(rest)?)?;
+            self.state.producers.insert(id, ProducerState { next, last_append });
+        }
+        self.started = true;
+        Ok(())
+    }
+
+    fn entities(&mut self, rest: &mut &[u8]) -> Result<(), RestoreError> {
+        let side = take_side(rest)?;
+        let entities = &mut self.state.sides[side as usize];
+        if varint::take(rest)? != entities.len() as u64 {
+            return Err(RestoreError::Damaged("stores or items are missing"));
+        }
+        for _ in 0..varint::take(rest)? {
+            let (known, id) = (entities.len(), varint::take(rest)?);
+            if side == Side::Store && u32::try_from(id).is_err() {
+                return Err(RestoreError::Damaged("a store's id is too large"));
+            }
+            if entities.find_or_insert(id) as usize != known {
+                return Err(RestoreError::Damaged("a store or an item is there twice"));
+            }
+        }
+        Ok(())
+    }
+
+    fn pairs(&mut self, rest: &mut &[u8]) -> Result<(), RestoreError> {
+        let mut pair = 0_u32;
+        let slots = self.state.layout.slots();
+        for _ in 0..varint::take(rest)? {
+            let step = varint::take_u32(rest)?;
+            pair = pair.checked_add(step).ok_or(RestoreError::Damaged("a pair is out of range"))?;
+            let sides = [varint::take_u32(rest)?, varint::take_u32(rest)?];
+            self.pair(pair, sides)?;
+            let bits = varint::take(rest)?;
+            if bits >> slots != 0 {
+                return Err(RestoreError::Damaged("a slot is out of range"));
+            }
+            for slot in 0..slots {
+                let count = if bits >> slot & 1 == 1 { varint::take(rest)? } else { 0 };
+                self.state.pairs.set_count(pair, slot, count);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes sure that `pair` is there, and is the one of these sides.
+    fn pair(&mut self, pair: u32, sides: [u32; 2]) -> Result<(), RestoreError> {
+        let known = self.state.pairs.len();
+        if (pair as usize) < known {
+            let same = self.state.pairs.sides(pair) == sides;
+            return same.then_some(()).ok_or(RestoreError::Damaged("a pair has changed sides"));
+        }
+        let [stores, items] = &self.state.sides;
+        if pair as usize != known
+            || sides[0] as usize >= stores.len()
+            || sides[1] as usize >= items.len()
+        {
+            return Err(RestoreError::Damaged("pairs are missing"));
+        }
+        let hash = self.state.pairs.hash(stores.id(sides[0]), items.id(sides[1]));
+        self.state.add_pair(hash, sides);
+        Ok(())
+    }
+
+    fn pane(&mut self, rest: &mut &[u8]) -> Result<(), RestoreError> {
+        let number = PaneNumber::from_raw(varint::take_signed(rest)?);
+        let mut entries = Vec::new();
+        for _ in 0..varint::take(rest)? {
+            let entry = Entry { pair: varint::take_u32(rest)?, quantity: varint::take_u32(rest)? };
+            if entry.pair as usize >= self.state.pairs.len() {
+                return Err(RestoreError::Damaged("a pane names a pair that is missing"));
+            }
+            entries.push(entry);
+        }
+        let covered = self.state.panes.restore(number, &entries);
+        covered.then_some(()).ok_or(RestoreError::Damaged("a pane is outside all windows"))
+    }
+
+    fn read_bounds(&mut self, rest: &mut &[u8]) -> Result<(), RestoreError> {
+        for _ in 0..varint::take(rest)? {
+            let side = take_side(rest)?;
+            let index = varint::take_u32(rest)?;
+            let [slot] = varint::take_array(rest)?;
+            let bound = Rank { count: varint::take(rest)?, id: varint::take(rest)? };
+            self.bounds.insert((side as usize, index, usize::from(slot)), bound);
+        }
+        Ok(())
+    }
+
+    fn keys(&mut self, rest: &mut &[u8]) -> Result<(), RestoreError> {
+        for _ in 0..varint::take(rest)? {
+            let appended = take_time(varint::take_signed(rest)?)?;
+            self.state.keys.insert(IdempotencyKey(varint::take_array(rest)?), appended);
+        }
+        Ok(())
+    }
+
+    fn day(&mut self, rest: &mut &[u8]) -> Result<(), RestoreError> {
+        let date = take_date(varint::take_signed(rest)?)?;
+        let (stores, items) = (FinalIndex::decode(rest)?, FinalIndex::decode(rest)?);
+        self.state.days.kept.insert(date, Arc::new(FinalDay { date, stores, items }));
+        Ok(())
+    }
+
+    /// Ends: the state as it was at the last snapshot.
+    ///
+    /// # Errors
+    /// [`RestoreError::Damaged`] if there was no chunk at all.
+    pub fn finish(self) -> Result<Aggregator, RestoreError> {
+        if !self.started {
+            return Err(RestoreError::Damaged("there is no chunk"));
+        }
+        let Self { mut state, bounds, .. } = self;
+        state.sum_up();
+        state.choose_candidates(&bounds);
+        state.pairs.clear_dirty_save();
+        state.keys.restored();
+        if let Some(newest) = state.progress.newest_date {
+            let oldest = newest.plus_days(-(state.config.day_retention_days as i32));
+            state.days.kept.retain(|&date, _| date > oldest);
+        }
+        Ok(state)
+    }
+}
+
+impl Aggregator {
+    /// Totals, and the pairs sold on open days, from the counts.
+    fn sum_up(&mut self) {
+        let open: Vec<usize> = (self.progress.newest_date.into_iter())
+            .flat_map(|newest| self.layout.open_dates(newest))
+            .filter_map(|date| self.layout.day_slot(date))
+            .collect();
+        for pair in 0..self.pairs.len() as u32 {
+            for (entities, index) in self.sides.iter_mut().zip(self.pairs.sides(pair)) {
+                let totals = entities.totals_mut(index).iter_mut();
+                for (total, count) in totals.zip(self.pairs.counts(pair)) {
+                    *total = total.wrapping_add(count);
+                }
+            }
+            for &slot in &open {
+                if self.pairs.count(pair, slot) > 0 {
+                    self.sold[slot].push(pair);
+                }
+            }
+        }
+        for entities in &mut self.sides {
+            entities.restored(self.progress.next);
+        }
+    }
+
+    fn choose_candidates(&mut self, bounds: &HashMap<(usize, u32, usize), Rank>) {
+        for side in Side::BOTH {
+            for index in 0..self.sides[side as usize].len() as u32 {
+                let bound = |slot| {
+                    bounds.get(&(side as usize, index, slot)).copied().unwrap_or(Rank::LOWEST)
+                };
+                self.lists.restore(&mut self.pairs, &mut self.sides, side, index, bound);
+            }
+        }
+    }
+}
+
+fn take_side(rest: &mut &[u8]) -> Result<Side, RestoreError> {
+    match varint::take_array(rest)? {
+        [0] => Ok(Side::Store),
+        [1] => Ok(Side::Item),
+        _ => Err(RestoreError::Damaged("a side is neither 0 nor 1")),
+    }
+}
