@@ -1,1 +1,18 @@
-//! (to be written)
+//! The GET API: top lists of stores, of items and of the whole chain, over a [`view::View`].
+//!
+//! [`routes`] is a filter of warp, [`ROUTES`] is its table for the listener; `openapi.json` describes
+//! every call of the public listener, those of ingest too.
+
+mod args;
+mod conditional;
+mod handler;
+mod metrics;
+mod openapi;
+mod params;
+mod routes;
+mod status;
+
+pub use args::Args;
+pub use metrics::record;
+pub use openapi::OPENAPI;
+pub use routes::{ROUTES, SERVICE, routes};

@@ -12,12 +12,14 @@ use model::{BusinessDate, Partition, PartitionCount};
 use parking_lot::RwLock;
 use window::FinalDay;
 
+type Days = BTreeMap<BusinessDate, Arc<FinalDay>>;
+
 /// Closed days, by partition and date.
 ///
 /// A leaf in the order of locks: nothing else is locked while one of its locks is held.
 #[derive(Debug)]
 pub(crate) struct Finals {
-    days: Box<[RwLock<BTreeMap<BusinessDate, Arc<FinalDay>>>]>,
+    days: Box<[RwLock<Days>]>,
     epoch: AtomicU64,
 }
 

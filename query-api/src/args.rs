@@ -1,0 +1,54 @@
+//! Settings of the GET API.
+
+use std::time::Duration;
+
+use http_server::parse_duration;
+use window::Config;
+
+/// Settings of the GET API.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// The longest list a GET may ask for; never more than the lists kept have
+    #[arg(long, env = "TOPLINE_MAX_K", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=i64::from(Config::MAX_K)))]
+    pub max_k: u32,
+
+    /// Time a GET waits for the position in its header Topline-Wait-For
+    #[arg(long, env = "TOPLINE_WAIT_TIMEOUT", default_value = "5s", value_parser = parse_duration)]
+    pub wait_timeout: Duration,
+
+    /// GETs that may wait for a position at once; more are answered 503
+    #[arg(long, env = "TOPLINE_MAX_WAITERS", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_waiters: u32,
+
+    /// Bytes of rendered answers kept for the next reader
+    #[arg(long, env = "TOPLINE_MAX_RENDERED_BYTES", default_value_t = 256 << 20)]
+    pub max_rendered_bytes: usize,
+}
+
+impl Default for Args {
+    fn default() -> Self {
+        Self {
+            max_k: 100,
+            wait_timeout: Duration::from_secs(5),
+            max_waiters: 1024,
+            max_rendered_bytes: 256 << 20,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn the_defaults_of_the_flags_are_the_defaults() {
+        let command = <Command as clap::Parser>::parse_from(["test"]);
+        assert_eq!(format!("{:?}", command.args), format!("{:?}", Args::default()));
+    }
+}

@@ -1,0 +1,140 @@
+//! The paths.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_server::{HttpError, Route, Segment};
+use hyper::{HeaderMap, Method, Response};
+use model::{ItemId, StoreId};
+use telemetry::ViewMetrics;
+use view::{Format, Query, Subject, View};
+use warp::{Filter, Rejection, Reply};
+use window::WindowKind;
+
+use crate::{
+    Args,
+    handler::Handler,
+    openapi::openapi,
+    params::{DEFAULT_K, Params},
+};
+
+/// The name of the service in metrics.
+pub const SERVICE: &str = "query";
+
+/// The routes of [`routes`].
+pub const ROUTES: &[Route] = &[
+    Route::get("/items/store/{storeID}"),
+    Route::get("/items/top10/{itemID}"),
+    Route::get("/v1/stores/{storeID}/top-items"),
+    Route::get("/v1/items/{itemID}/top-stores"),
+    Route::get("/v1/top-items"),
+    Route::get("/v1/top-stores"),
+    Route::get("/openapi.json"),
+    head("/items/store/{storeID}"),
+    head("/items/top10/{itemID}"),
+    head("/v1/stores/{storeID}/top-items"),
+    head("/v1/items/{itemID}/top-stores"),
+    head("/v1/top-items"),
+    head("/v1/top-stores"),
+    head("/openapi.json"),
+];
+
+const fn head(path: &'static str) -> Route {
+    Route { method: Method::HEAD, path }
+}
+
+type Store = Segment<StoreId>;
+type Item = Segment<ItemId>;
+type Pairs = Vec<(String, String)>;
+type Answered = Result<Response<Bytes>, HttpError>;
+
+/// The GET API over `view`.
+///
+/// The paths of the existing clients come first, and look at nothing but the path and the headers. They
+/// ignore query parameters, as these clients have always been able to send them.
+pub fn routes(
+    view: Arc<View>,
+    metrics: ViewMetrics,
+    args: &Args,
+) -> impl Filter<Extract = (impl Reply,), Error = Rejection> + Clone + Send + Sync + 'static {
+    let handler = Arc::new(Handler::new(view, metrics, args));
+    let handler = warp::any().map(move || Arc::clone(&handler));
+    // The method comes after the path: a rejection for the method is the more telling one.
+    let read = warp::get().or(warp::head()).unify();
+    let legacy = read.and(handler.clone()).and(warp::header::headers_cloned());
+    let native = read.and(warp::query::<Pairs>()).and(handler).and(warp::header::headers_cloned());
+
+    let items_of_store = warp::path!("items" / "store" / Store).and(legacy.clone()).then(
+        |store: Store, handler, headers| answer_legacy(store_subject(store), handler, headers),
+    );
+    let stores_of_item = warp::path!("items" / "top10" / Item)
+        .and(legacy)
+        .then(|item: Item, handler, headers| answer_legacy(item_subject(item), handler, headers));
+    let store_top_items = warp::path!("v1" / "stores" / Store / "top-items")
+        .and(native.clone())
+        .then(|store: Store, pairs, handler, headers| {
+            answer_native(store_subject(store), pairs, handler, headers)
+        });
+    let item_top_stores = warp::path!("v1" / "items" / Item / "top-stores")
+        .and(native.clone())
+        .then(|item: Item, pairs, handler, headers| {
+            answer_native(item_subject(item), pairs, handler, headers)
+        });
+    let top_items =
+        warp::path!("v1" / "top-items").and(native.clone()).then(|pairs, handler, headers| {
+            answer_native(Ok(Subject::TopItems), pairs, handler, headers)
+        });
+    let top_stores =
+        warp::path!("v1" / "top-stores").and(native).then(|pairs, handler, headers| {
+            answer_native(Ok(Subject::TopStores), pairs, handler, headers)
+        });
+    let openapi = warp::path!("openapi.json").and(read).map(openapi);
+
+    items_of_store
+        .or(stores_of_item)
+        .unify()
+        .or(store_top_items)
+        .unify()
+        .or(item_top_stores)
+        .unify()
+        .or(top_items)
+        .unify()
+        .or(top_stores)
+        .unify()
+        .or(openapi)
+}
+
+fn store_subject(store: Store) -> Result<Subject, HttpError> {
+    store.get("storeID").map(Subject::Store)
+}
+
+fn item_subject(item: Item) -> Result<Subject, HttpError> {
+    item.get("itemID").map(Subject::Item)
+}
+
+/// The top 10 since the beginning, in the form of the existing clients.
+async fn answer_legacy(
+    subject: Result<Subject, HttpError>,
+    handler: Arc<Handler>,
+    headers: HeaderMap,
+) -> Answered {
+    let query = Query {
+        subject: subject?,
+        kind: WindowKind::All,
+        date: None,
+        k: DEFAULT_K.min(handler.max_k),
+        format: Format::Legacy,
+    };
+    handler.answer(query, headers).await
+}
+
+async fn answer_native(
+    subject: Result<Subject, HttpError>,
+    pairs: Pairs,
+    handler: Arc<Handler>,
+    headers: HeaderMap,
+) -> Answered {
+    let subject = subject?;
+    let Params { kind, date, k } = Params::parse(&pairs, handler.max_k)?;
+    handler.answer(Query { subject, kind, date, k, format: Format::V1 }, headers).await
+}
