@@ -4,6 +4,11 @@
 //! and in [`conformance_durable!`](crate::conformance_durable) if it survives a restart. Each
 //! scenario becomes a test of its own.
 
+#![allow(
+    clippy::missing_panics_doc,
+    reason = "a scenario panics where a backend breaks the contract"
+)]
+
 use std::{future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
