@@ -1,1 +1,18 @@
-//! (to be written)
+//! The stream job: batches of the stream, through the windows, into the view; with checkpoints.
+//!
+//! Each partition has a worker, a thread of its own: it restores the last checkpoint, replays the
+//! stream from there, and follows its end. What it does with a batch is decided by the pure
+//! aggregation core ([`window::Aggregator`]); a worker only reads, flushes, and saves. A storage
+//! error of any worker ends the job.
+
+mod args;
+mod checkpoint;
+mod job;
+mod retention;
+mod side;
+mod worker;
+
+pub use args::{Args, JobConfig, Rebuild, RetentionConfig};
+pub use checkpoint::{CheckpointError, CheckpointStore};
+pub use job::{Job, JobError};
+pub use side::{DeadLetter, LatePurchase, SideOutputs};

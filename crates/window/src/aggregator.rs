@@ -125,6 +125,16 @@ impl Aggregator {
         }
     }
 
+    /// An empty state that leaves out everything before `next`.
+    ///
+    /// # Panics
+    /// As [`Self::new`].
+    pub fn starting_at(config: Config, next: Offset) -> Self {
+        let mut state = Self::new(config);
+        state.progress.next = next;
+        state
+    }
+
     /// The settings it was made with.
     pub fn config(&self) -> &Config {
         &self.config

@@ -115,7 +115,7 @@ impl Default for Config {
             disorder: Duration::from_secs(5),
             lateness_days: 2,
             day_retention_days: 90,
-            key_retention: Duration::from_secs(86_400),
+            key_retention: Duration::from_hours(24),
             max_keys: 4_000_000,
         }
     }

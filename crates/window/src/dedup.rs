@@ -9,7 +9,7 @@ use hashbrown::{HashMap, HashSet};
 use model::{Batch, IdempotencyKey, ProducerId, Sequence, Timestamp};
 
 /// A producer silent for this long, by append time, is forgotten.
-const PRODUCER_RETENTION: Duration = Duration::from_secs(7 * 86_400);
+const PRODUCER_RETENTION: Duration = Duration::from_hours(7 * 24);
 
 /// Where a producer stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

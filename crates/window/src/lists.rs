@@ -143,24 +143,7 @@ impl Lists {
             ranked.truncate(kept);
             bound = ranked[kept - 1].0;
         }
-        self.fill(pairs, sides, list, bound, ranked.into_iter().map(|(_, pair)| pair).collect());
-    }
-
-    /// Makes `members` the candidates.
-    fn fill(
-        &self,
-        pairs: &mut Pairs,
-        sides: &mut [Entities; 2],
-        list: List,
-        bound: Rank,
-        members: Vec<u32>,
-    ) {
-        let (side, _, slot) = list;
-        for &pair in &members {
-            pairs.set_member(pair, side, slot, true);
-            pairs.mark_dirty(pair);
-        }
-        *candidates(sides, list) = Candidates { bound, live: members.len(), members };
+        fill(pairs, sides, list, bound, ranked.into_iter().map(|(_, pair)| pair).collect());
     }
 
     /// Takes note that an entity has one pair more.
@@ -244,7 +227,7 @@ impl Lists {
             let all = &sides[side as usize].get(index).pairs;
             let reaches = |&&pair: &&u32| rank(pairs, sides, side, slot, pair) >= bound;
             let members: Vec<u32> = all.iter().filter(reaches).copied().collect();
-            self.fill(pairs, sides, (side, index, slot), bound, members);
+            fill(pairs, sides, (side, index, slot), bound, members);
         }
     }
 
@@ -276,6 +259,16 @@ impl Lists {
             })
             .collect()
     }
+}
+
+/// Makes `members` the candidates.
+fn fill(pairs: &mut Pairs, sides: &mut [Entities; 2], list: List, bound: Rank, members: Vec<u32>) {
+    let (side, _, slot) = list;
+    for &pair in &members {
+        pairs.set_member(pair, side, slot, true);
+        pairs.mark_dirty(pair);
+    }
+    *candidates(sides, list) = Candidates { bound, live: members.len(), members };
 }
 
 fn candidates(sides: &mut [Entities; 2], (side, index, slot): List) -> &mut Candidates {

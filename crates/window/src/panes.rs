@@ -57,9 +57,9 @@ pub(crate) struct Panes {
     windows: Vec<Sliding>,
     longest: i64,
     current: Option<PaneNumber>,
-    /// Number of the first pane in `panes`.
+    /// Number of the first pane in `log`.
     first: i64,
-    panes: VecDeque<Pane>,
+    log: VecDeque<Pane>,
 }
 
 impl Panes {
@@ -73,7 +73,7 @@ impl Panes {
             })
             .collect();
         let longest = windows.iter().map(|window| window.panes).max().unwrap_or(0);
-        Self { windows, longest, current: None, first: 0, panes: VecDeque::new() }
+        Self { windows, longest, current: None, first: 0, log: VecDeque::new() }
     }
 
     /// The windows kept, longest first.
@@ -93,12 +93,12 @@ impl Panes {
             return;
         };
         self.current = Some(to);
-        let end = self.first + self.panes.len() as i64;
+        let end = self.first + self.log.len() as i64;
         for window in &self.windows {
             let gone =
                 (from.0 - window.panes + 1).max(self.first)..(to.0 - window.panes + 1).min(end);
             for pane in gone {
-                expire(window.slot, &self.panes[(pane - self.first) as usize].entries);
+                expire(window.slot, &self.log[(pane - self.first) as usize].entries);
             }
         }
         self.drop_uncovered(to);
@@ -106,18 +106,18 @@ impl Panes {
 
     /// The pane with this number, made if need be. Some window must cover it.
     fn pane(&mut self, number: PaneNumber) -> &mut Pane {
-        if self.panes.is_empty() {
+        if self.log.is_empty() {
             self.first = number.0;
         }
         while number.0 < self.first {
-            self.panes.push_front(Pane::default());
+            self.log.push_front(Pane::default());
             self.first -= 1;
         }
         let place = (number.0 - self.first) as usize;
-        if place >= self.panes.len() {
-            self.panes.resize_with(place + 1, Pane::default);
+        if place >= self.log.len() {
+            self.log.resize_with(place + 1, Pane::default);
         }
-        &mut self.panes[place]
+        &mut self.log[place]
     }
 
     /// Adds to a pane that some window covers. `place` is where the pair may have its entry; gives
@@ -139,7 +139,7 @@ impl Panes {
 
     /// The entries not yet in a snapshot, pane by pane; they count as saved from now on.
     pub(crate) fn save(&mut self, full: bool, mut each: impl FnMut(PaneNumber, &[Entry])) {
-        for (place, pane) in self.panes.iter_mut().enumerate() {
+        for (place, pane) in self.log.iter_mut().enumerate() {
             let from = if full { 0 } else { pane.saved };
             if from < pane.entries.len() {
                 each(PaneNumber(self.first + place as i64), &pane.entries[from..]);
@@ -170,14 +170,14 @@ impl Panes {
     }
 
     fn drop_uncovered(&mut self, current: PaneNumber) {
-        while self.first <= current.0 - self.longest && self.panes.pop_front().is_some() {
+        while self.first <= current.0 - self.longest && self.log.pop_front().is_some() {
             self.first += 1;
         }
     }
 
     /// Bytes of memory held.
     pub(crate) fn bytes(&self) -> usize {
-        let entries: usize = self.panes.iter().map(|pane| pane.entries.capacity()).sum();
-        entries * size_of::<Entry>() + self.panes.capacity() * size_of::<Pane>()
+        let entries: usize = self.log.iter().map(|pane| pane.entries.capacity()).sum();
+        entries * size_of::<Entry>() + self.log.capacity() * size_of::<Pane>()
     }
 }

@@ -24,7 +24,7 @@ use model::{
 
 use crate::{
     Aggregator, Config, FinalDay, FinalIndex, Progress, WindowKind,
-    dedup::ProducerState,
+    dedup::{ProducerState, Producers},
     lists::Lists,
     pairs::Side,
     panes::{Entry, PaneNumber},
@@ -373,7 +373,7 @@ impl Restore {
         self.state.progress = Progress { next, append_time, clock, watermark, newest_date };
         self.state.keys.restore_forgotten(varint::take(rest)?);
         self.state.panes.restore_current(clock.map(PaneNumber::of));
-        self.state.producers = Default::default();
+        self.state.producers = Producers::default();
         for _ in 0..varint::take(rest)? {
             let id = ProducerId(u64::from_le_bytes(varint::take_array(rest)?));
             let next = Sequence(varint::take(rest)?);

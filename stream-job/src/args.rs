@@ -1,0 +1,160 @@
+//! Settings of the job.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::ValueEnum;
+use window::{Config, ConfigError, WindowKind};
+
+/// What to do with the checkpoints at start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Rebuild {
+    /// Continue from them.
+    #[default]
+    No,
+    /// Discard them and count the stream from its beginning; refused if its beginning is gone.
+    Complete,
+    /// Discard them and count what the stream still holds, leaving out what is gone.
+    Remaining,
+}
+
+/// Settings of the job, on the command line or in the environment.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Stream job")]
+pub struct Args {
+    /// Windows to keep, of: all, day, 24h, 1h, 5m, 1m.
+    #[arg(
+        long,
+        env = "TOPLINE_WINDOWS",
+        value_delimiter = ',',
+        default_value = "all,day,24h,1h,5m,1m"
+    )]
+    pub windows: Vec<WindowKind>,
+
+    /// Length of the top lists; the greatest `k` that can be asked for.
+    #[arg(long, env = "TOPLINE_MAX_K", default_value_t = 100)]
+    pub max_k: u32,
+
+    /// How far the watermark trails the greatest event time seen, in seconds.
+    #[arg(long, env = "TOPLINE_ALLOWED_DISORDER", default_value_t = 5)]
+    pub allowed_disorder: u64,
+
+    /// A business day closes when a date this many days later has been seen.
+    #[arg(long, env = "TOPLINE_ALLOWED_LATENESS_DAYS", default_value_t = 2)]
+    pub allowed_lateness_days: u32,
+
+    /// Days that closed business days are kept.
+    #[arg(long, env = "TOPLINE_DAY_RETENTION", default_value_t = 90)]
+    pub day_retention: u32,
+
+    /// Hours that idempotency keys are remembered.
+    #[arg(long, env = "TOPLINE_KEY_RETENTION_HOURS", default_value_t = 24)]
+    pub key_retention_hours: u64,
+
+    /// The most idempotency keys remembered in a partition; the oldest go first.
+    #[arg(long, env = "TOPLINE_MAX_KEYS", default_value_t = 4_000_000)]
+    pub max_keys: usize,
+
+    /// The most pairs of a store and an item counted in a partition. The job ends when there are
+    /// more, rather than use memory without bound (about 100 bytes a pair, and as much in the view).
+    #[arg(long, env = "TOPLINE_MAX_PAIRS", default_value_t = 50_000_000)]
+    pub max_pairs: usize,
+
+    /// Milliseconds that changes are gathered before they show, under load; a change made while
+    /// nothing else happens shows at once.
+    #[arg(long, env = "TOPLINE_FLUSH_INTERVAL", default_value_t = 5)]
+    pub flush_interval: u64,
+
+    /// Seconds between checkpoints.
+    #[arg(long, env = "TOPLINE_CHECKPOINT_INTERVAL", default_value_t = 10)]
+    pub checkpoint_interval: u64,
+
+    /// Hours that the embedded log keeps batches that are in a checkpoint.
+    #[arg(long, env = "TOPLINE_LOG_RETENTION_HOURS", default_value_t = 168)]
+    pub log_retention_hours: u64,
+
+    /// The most megabytes that the embedded log keeps of a partition, of what is in a checkpoint.
+    #[arg(long, env = "TOPLINE_LOG_RETENTION_MB")]
+    pub log_retention_mb: Option<u64>,
+
+    /// Discard the checkpoints and count the stream again.
+    #[arg(
+        long,
+        env = "TOPLINE_REBUILD",
+        value_enum,
+        default_value_t,
+        num_args = 0..=1,
+        default_missing_value = "complete"
+    )]
+    pub rebuild: Rebuild,
+}
+
+/// How long the log is kept.
+#[derive(Debug, Clone, Copy)]
+pub struct RetentionConfig {
+    /// Batches older than this go.
+    pub age: Duration,
+    /// The most bytes kept of a partition.
+    pub max_bytes: Option<u64>,
+    /// How often to look.
+    pub interval: Duration,
+}
+
+/// Settings of the job.
+#[derive(Debug, Clone)]
+pub struct JobConfig {
+    /// What is aggregated.
+    pub window: Config,
+    /// Where the checkpoints are: a file a partition.
+    pub directory: PathBuf,
+    /// The most pairs in a partition.
+    pub max_pairs: usize,
+    /// The least time between two flushes.
+    pub flush_interval: Duration,
+    /// The time between two checkpoints.
+    pub checkpoint_interval: Duration,
+    /// How long the log is kept.
+    pub retention: RetentionConfig,
+    /// What to do with the checkpoints at start.
+    pub rebuild: Rebuild,
+}
+
+impl Args {
+    /// The settings of the aggregation.
+    ///
+    /// # Errors
+    /// The first one out of range.
+    pub fn window(&self) -> Result<Config, ConfigError> {
+        let config = Config {
+            kinds: self.windows.clone(),
+            k: self.max_k,
+            disorder: Duration::from_secs(self.allowed_disorder),
+            lateness_days: self.allowed_lateness_days,
+            day_retention_days: self.day_retention,
+            key_retention: Duration::from_secs(self.key_retention_hours.saturating_mul(3600)),
+            max_keys: self.max_keys,
+        };
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// All settings, with the checkpoints in `directory`.
+    ///
+    /// # Errors
+    /// The first one out of range.
+    pub fn config(&self, directory: PathBuf) -> Result<JobConfig, ConfigError> {
+        let checkpoint_interval = Duration::from_secs(self.checkpoint_interval);
+        Ok(JobConfig {
+            window: self.window()?,
+            directory,
+            max_pairs: self.max_pairs,
+            flush_interval: Duration::from_millis(self.flush_interval),
+            checkpoint_interval,
+            retention: RetentionConfig {
+                age: Duration::from_secs(self.log_retention_hours.saturating_mul(3600)),
+                max_bytes: self.log_retention_mb.map(|megabytes| megabytes.saturating_mul(1 << 20)),
+                interval: checkpoint_interval.max(Duration::from_secs(1)),
+            },
+            rebuild: self.rebuild,
+        })
+    }
+}

@@ -1,0 +1,274 @@
+//! One partition's checkpoint file.
+
+use std::{
+    fs,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+};
+
+use model::{Offset, Partition, PartitionCount};
+use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
+use window::{Aggregator, Config, Restore, Snapshot};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::CheckpointError;
+use crate::side::{DEAD_LETTERS, LATE, SideBatch};
+
+const FORMAT: u64 = 1;
+const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
+const CHUNKS: TableDefinition<u64, &[u8]> = TableDefinition::new("chunks");
+
+/// Pages the database keeps in memory; a checkpoint is written and read once, in order.
+const CACHE_BYTES: usize = 8 << 20;
+
+/// Partial snapshots may outgrow the full one by this much before it is replaced, so that a small
+/// state is not written in full all the time.
+const PARTIAL_SLACK: u64 = 16 << 20;
+
+/// What a checkpoint is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) partition: Partition,
+    pub(crate) partitions: PartitionCount,
+}
+
+/// What is in the file.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Saved {
+    pub(crate) next: Offset,
+    /// Number of the next chunk; 0 if there is no snapshot.
+    chunks: u64,
+    full_bytes: u64,
+    partial_bytes: u64,
+}
+
+impl Saved {
+    /// Whether the next snapshot must be a full one, or had better be.
+    pub(crate) fn wants_full(&self) -> bool {
+        self.chunks == 0 || self.partial_bytes > self.full_bytes + PARTIAL_SLACK
+    }
+
+    /// Bytes of all chunks.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.full_bytes + self.partial_bytes
+    }
+
+    const fn fields(&self) -> [(&'static str, u64); 4] {
+        [
+            ("next", self.next.0),
+            ("chunks", self.chunks),
+            ("full-bytes", self.full_bytes),
+            ("partial-bytes", self.partial_bytes),
+        ]
+    }
+
+    fn after(self, snapshot: &Snapshot) -> Self {
+        let (count, bytes) = (snapshot.chunks.len() as u64, snapshot.bytes() as u64);
+        let next = snapshot.next;
+        if snapshot.full {
+            Self { next, chunks: self.chunks + count, full_bytes: bytes, partial_bytes: 0 }
+        } else {
+            let partial_bytes = self.partial_bytes + bytes;
+            Self { next, chunks: self.chunks + count, partial_bytes, ..self }
+        }
+    }
+}
+
+/// The checkpoint file of one partition, open.
+#[derive(Debug)]
+pub struct CheckpointStore {
+    file: PathBuf,
+    database: Database,
+}
+
+impl CheckpointStore {
+    /// The file of a partition in `directory`.
+    pub(crate) fn path(directory: &Path, partition: Partition) -> PathBuf {
+        directory.join(format!("partition-{partition}.redb"))
+    }
+
+    /// Removes the checkpoint of a partition, if there is one.
+    pub(crate) fn discard(directory: &Path, partition: Partition) -> Result<(), CheckpointError> {
+        let file = Self::path(directory, partition);
+        match fs::remove_file(&file) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(CheckpointError::from_database(&file, redb::Error::Io(error)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Opens the file, or makes an empty one.
+    pub(crate) fn open(directory: &Path, identity: Identity) -> Result<Self, CheckpointError> {
+        let file = Self::path(directory, identity.partition);
+        let io = |error| CheckpointError::from_database(&file, redb::Error::Io(error));
+        fs::create_dir_all(directory).map_err(io)?;
+        let database = guarded(&file, || {
+            Database::builder()
+                .set_cache_size(CACHE_BYTES)
+                .create(&file)
+                .map_err(|error| CheckpointError::from_database(&file, error))
+        })?;
+        let store = Self { file, database };
+        guarded(&store.file, || store.check(identity))?;
+        Ok(store)
+    }
+
+    /// The file's path.
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    fn error(&self, error: impl Into<redb::Error>) -> CheckpointError {
+        CheckpointError::from_database(&self.file, error)
+    }
+
+    /// Compares what the file is of with what it should be of; an empty file becomes that.
+    fn check(&self, identity: Identity) -> Result<(), CheckpointError> {
+        let wanted = [
+            ("format", FORMAT),
+            ("partition", u64::from(identity.partition.0)),
+            ("partitions", u64::from(identity.partitions.get())),
+        ];
+        let write = self.database.begin_write().map_err(|e| self.error(e))?;
+        {
+            let mut meta = write.open_table(META).map_err(|e| self.error(e))?;
+            let empty = meta.is_empty().map_err(|e| self.error(e))?;
+            for (name, value) in wanted {
+                if empty {
+                    meta.insert(name, value).map_err(|e| self.error(e))?;
+                    continue;
+                }
+                let found = meta.get(name).map_err(|e| self.error(e))?.map(|found| found.value());
+                if found != Some(value) {
+                    let found = found.map_or("missing".to_owned(), |found| found.to_string());
+                    let reason = format!("its {name} is {found}, expected {value}");
+                    return Err(CheckpointError::mismatch(&self.file, reason));
+                }
+            }
+            write.open_table(CHUNKS).map_err(|e| self.error(e))?;
+            write.open_table(LATE).map_err(|e| self.error(e))?;
+            write.open_table(DEAD_LETTERS).map_err(|e| self.error(e))?;
+        }
+        write.commit().map_err(|e| self.error(e))
+    }
+
+    /// What is in the file.
+    pub(crate) fn saved(&self) -> Result<Saved, CheckpointError> {
+        guarded(&self.file, || {
+            let read = self.database.begin_read().map_err(|e| self.error(e))?;
+            let meta = read.open_table(META).map_err(|e| self.error(e))?;
+            let field = |name| -> Result<u64, CheckpointError> {
+                let value = meta.get(name).map_err(|e| self.error(e))?;
+                Ok(value.map_or(0, |value| value.value()))
+            };
+            Ok(Saved {
+                next: Offset(field("next")?),
+                chunks: field("chunks")?,
+                full_bytes: field("full-bytes")?,
+                partial_bytes: field("partial-bytes")?,
+            })
+        })
+    }
+
+    /// The state that was saved last; one that starts at `start` if none was.
+    pub(crate) fn load(
+        &self,
+        config: &Config,
+        start: Offset,
+    ) -> Result<Aggregator, CheckpointError> {
+        guarded(&self.file, || {
+            let saved = self.saved()?;
+            if saved.chunks == 0 {
+                return Ok(Aggregator::starting_at(config.clone(), start));
+            }
+            let read = self.database.begin_read().map_err(|e| self.error(e))?;
+            let chunks = read.open_table(CHUNKS).map_err(|e| self.error(e))?;
+            let mut restore = Restore::new(config.clone());
+            let mut expected = None;
+            for chunk in chunks.iter().map_err(|e| self.error(e))? {
+                let (number, framed) = chunk.map_err(|e| self.error(e))?;
+                let number = number.value();
+                if expected.is_some_and(|expected| expected != number) {
+                    return Err(CheckpointError::damaged(&self.file, "a chunk is missing"));
+                }
+                expected = Some(number + 1);
+                let chunk = unframe(framed.value()).ok_or_else(|| {
+                    CheckpointError::damaged(&self.file, "the checksum of a chunk is wrong")
+                })?;
+                restore.chunk(chunk).map_err(|e| CheckpointError::from_restore(&self.file, &e))?;
+            }
+            if expected != Some(saved.chunks) {
+                return Err(CheckpointError::damaged(&self.file, "the last chunk is missing"));
+            }
+            let state =
+                restore.finish().map_err(|e| CheckpointError::from_restore(&self.file, &e))?;
+            if state.progress().next != saved.next {
+                return Err(CheckpointError::damaged(&self.file, "state and offset differ"));
+            }
+            Ok(state)
+        })
+    }
+
+    /// Saves a snapshot and what came out at the side, in one commit; gives what is in the file now.
+    pub(crate) fn save(
+        &self,
+        snapshot: &Snapshot,
+        side: &SideBatch,
+    ) -> Result<Saved, CheckpointError> {
+        let before = self.saved()?;
+        let saved = before.after(snapshot);
+        let mut write = self.database.begin_write().map_err(|e| self.error(e))?;
+        // The file may be large: with this it need not be walked through after a crash.
+        write.set_quick_repair(true);
+        {
+            let mut chunks = write.open_table(CHUNKS).map_err(|e| self.error(e))?;
+            if snapshot.full {
+                chunks.retain(|_, _| false).map_err(|e| self.error(e))?;
+            }
+            for (number, chunk) in (before.chunks..).zip(&snapshot.chunks) {
+                let framed = frame(chunk);
+                chunks.insert(number, framed.as_slice()).map_err(|e| self.error(e))?;
+            }
+            let mut meta = write.open_table(META).map_err(|e| self.error(e))?;
+            for (name, value) in saved.fields() {
+                meta.insert(name, value).map_err(|e| self.error(e))?;
+            }
+            side.write(&write).map_err(|e| self.error(e))?;
+        }
+        write.commit().map_err(|e| self.error(e))?;
+        Ok(saved)
+    }
+
+    /// Reads with `read`, in a transaction of its own.
+    pub(crate) fn read<T>(
+        &self,
+        read: impl FnOnce(&redb::ReadTransaction) -> Result<T, redb::Error>,
+    ) -> Result<T, CheckpointError> {
+        guarded(&self.file, || {
+            let transaction = self.database.begin_read().map_err(|e| self.error(e))?;
+            read(&transaction).map_err(|e| self.error(e))
+        })
+    }
+}
+
+fn frame(chunk: &[u8]) -> Vec<u8> {
+    let mut framed = Vec::with_capacity(chunk.len() + 8);
+    framed.extend_from_slice(&xxh3_64(chunk).to_le_bytes());
+    framed.extend_from_slice(chunk);
+    framed
+}
+
+fn unframe(framed: &[u8]) -> Option<&[u8]> {
+    let (checksum, chunk) = framed.split_first_chunk()?;
+    (u64::from_le_bytes(*checksum) == xxh3_64(chunk)).then_some(chunk)
+}
+
+/// The database may panic on a damaged file; that is damage like any other.
+fn guarded<T>(
+    file: &Path,
+    run: impl FnOnce() -> Result<T, CheckpointError>,
+) -> Result<T, CheckpointError> {
+    catch_unwind(AssertUnwindSafe(run))
+        .unwrap_or_else(|_| Err(CheckpointError::damaged(file, "the database cannot read it")))
+}

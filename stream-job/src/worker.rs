@@ -1,0 +1,321 @@
+//! One partition's worker: read, apply, flush, save.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use log::{Log, Record};
+use model::{Batch, Offset, Partition, Timestamp};
+use telemetry::{JobMetrics, JobPartitionMetrics};
+use tokio::{runtime::Handle, time::timeout};
+use tokio_util::sync::CancellationToken;
+use view::PartitionWriter;
+use window::{Aggregator, Applied, WindowKind};
+
+use crate::{
+    JobConfig, JobError,
+    checkpoint::{CheckpointError, CheckpointStore, Saved},
+    side::SideBatch,
+};
+
+/// Bytes read from the stream at a time; bounds what is applied between two looks at the clock.
+const READ_BYTES: usize = 256 << 10;
+
+/// Side outputs waiting for a checkpoint beyond this many bytes bring it forward.
+const SIDE_BYTES: usize = 8 << 20;
+
+/// How often the size of the state is measured; doing so takes time in proportion to it.
+const MEASURE_INTERVAL: Duration = Duration::from_secs(15);
+
+/// What a worker works with.
+pub(crate) struct Worker {
+    pub(crate) partition: Partition,
+    pub(crate) config: Arc<JobConfig>,
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) writer: PartitionWriter,
+    pub(crate) store: Arc<CheckpointStore>,
+    /// Where to start if there is no checkpoint.
+    pub(crate) start: Offset,
+    pub(crate) saved_next: Arc<AtomicU64>,
+    pub(crate) metrics: WorkerMetrics,
+    pub(crate) shutdown: CancellationToken,
+}
+
+/// The metrics of one worker.
+pub(crate) struct WorkerMetrics {
+    partition: JobPartitionMetrics,
+    late: [Option<telemetry::IntCounter>; 6],
+}
+
+impl WorkerMetrics {
+    pub(crate) fn new(metrics: &JobMetrics, partition: Partition, kinds: &[WindowKind]) -> Self {
+        let late = WindowKind::ALL
+            .map(|kind| kinds.contains(&kind).then(|| metrics.late(partition.0, kind.name())));
+        Self { partition: metrics.partition(partition.0), late }
+    }
+
+    fn applied(&self, applied: &Applied, batch: &Batch) {
+        self.partition.purchases.inc_by(applied.purchases);
+        self.partition.lines.inc_by(applied.lines);
+        self.partition.duplicate_keys.inc_by(applied.duplicate_keys);
+        self.partition.duplicate_purchases.inc_by(applied.duplicate_sequences);
+        if applied.duplicate_sequences > 0
+            && applied.duplicate_sequences == batch.purchases.len() as u64
+        {
+            self.partition.duplicate_batches.inc();
+        }
+        for (counter, &late) in self.late.iter().zip(&applied.late) {
+            if let Some(counter) = counter.as_ref().filter(|_| late > 0) {
+                counter.inc_by(late);
+            }
+        }
+    }
+}
+
+/// A worker that has its state.
+struct Running {
+    worker: Worker,
+    runtime: Handle,
+    state: Aggregator,
+    side: SideBatch,
+    saved: Saved,
+    saving: Option<Saving>,
+    last_flush: Instant,
+    /// Next offset as of the last flush.
+    flushed: Offset,
+    last_save: Instant,
+    last_measure: Instant,
+}
+
+/// A checkpoint being written by a thread of its own.
+struct Saving {
+    started: Instant,
+    thread: thread::JoinHandle<Result<Saved, CheckpointError>>,
+}
+
+impl Worker {
+    /// Restores, replays, then follows the stream until shutdown; saves a last checkpoint then.
+    pub(crate) fn run(mut self, runtime: &Handle) -> Result<(), JobError> {
+        let started = Instant::now();
+        let state = self.store.load(&self.config.window, self.start)?;
+        let saved = self.store.saved()?;
+        let restored = state.progress().next;
+        tracing::info!(
+            partition = self.partition.0,
+            next = restored.0,
+            pairs = state.pairs(),
+            took_ms = started.elapsed().as_millis() as u64,
+            "checkpoint restored"
+        );
+        self.writer.not_ready();
+        let now = Instant::now();
+        let mut running = Running {
+            worker: self,
+            runtime: runtime.clone(),
+            state,
+            side: SideBatch::default(),
+            saved,
+            saving: None,
+            last_flush: now,
+            flushed: restored,
+            last_save: now,
+            last_measure: now,
+        };
+        running.replay(started)?;
+        running.measure();
+        running.follow()?;
+        running.finish()
+    }
+}
+
+impl Running {
+    /// Applies what the stream held at start, then shows everything.
+    fn replay(&mut self, started: Instant) -> Result<(), JobError> {
+        let from = self.state.progress().next;
+        let end = self.worker.log.bounds(self.worker.partition).next;
+        while self.state.progress().next < end && !self.worker.shutdown.is_cancelled() {
+            let read =
+                self.worker.log.read(self.worker.partition, self.state.progress().next, READ_BYTES);
+            let records = self.runtime.block_on(read).map_err(|e| self.read_error(e))?;
+            self.apply(records)?;
+        }
+        self.state.flush_all(&mut self.worker.writer);
+        self.flushed = self.state.progress().next;
+        self.worker.writer.ready();
+        self.worker.metrics.partition.checkpoint_age.reset();
+        tracing::info!(
+            partition = self.worker.partition.0,
+            replayed = end.0.saturating_sub(from.0),
+            took_ms = started.elapsed().as_millis() as u64,
+            "partition ready"
+        );
+        Ok(())
+    }
+
+    fn read_error(&self, error: log::ReadError) -> JobError {
+        JobError::Read { partition: self.worker.partition, error }
+    }
+
+    fn follow(&mut self) -> Result<(), JobError> {
+        while let Some(records) = self.next()? {
+            self.apply(records)?;
+            if self.flush_is_due() {
+                self.flush();
+            }
+            self.collect_saved(false)?;
+            if self.save_is_due() {
+                self.save();
+            }
+            if self.last_measure.elapsed() >= MEASURE_INTERVAL {
+                self.measure();
+            }
+        }
+        Ok(())
+    }
+
+    /// The next records; none if it is time for something else. `None` at shutdown.
+    fn next(&self) -> Result<Option<Vec<Record>>, JobError> {
+        let read =
+            self.worker.log.read(self.worker.partition, self.state.progress().next, READ_BYTES);
+        let shutdown = &self.worker.shutdown;
+        let patience = self.patience();
+        self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => Ok(None),
+                read = timeout(patience, read) => match read {
+                    Ok(records) => Ok(Some(records.map_err(|e| self.read_error(e))?)),
+                    Err(_) => Ok(Some(Vec::new())),
+                },
+            }
+        })
+    }
+
+    /// How long to wait for records before something else is due.
+    fn patience(&self) -> Duration {
+        let flush = self.worker.config.flush_interval.saturating_sub(self.last_flush.elapsed());
+        let save = self.worker.config.checkpoint_interval.saturating_sub(self.last_save.elapsed());
+        if self.state.unflushed() > 0 {
+            flush.min(save)
+        } else {
+            save.max(Duration::from_millis(50))
+        }
+    }
+
+    fn apply(&mut self, records: Vec<Record>) -> Result<(), JobError> {
+        for Record { offset, payload } in records {
+            match Batch::decode(&payload) {
+                Ok(batch) => {
+                    let applied = self.state.apply(offset, &batch, &mut self.side);
+                    self.worker.metrics.applied(&applied, &batch);
+                }
+                Err(error) => {
+                    tracing::warn!(partition = self.worker.partition.0, offset = offset.0, %error, "dead letter");
+                    self.worker.metrics.partition.dead_lettered.inc();
+                    self.side.dead_letter(offset, payload);
+                    self.state.skip(offset);
+                }
+            }
+        }
+        let (pairs, limit) = (self.state.pairs(), self.worker.config.max_pairs);
+        if pairs > limit {
+            return Err(JobError::TooManyPairs { partition: self.worker.partition, pairs, limit });
+        }
+        Ok(())
+    }
+
+    /// Whether changes have been gathered long enough; at once after a pause.
+    fn flush_is_due(&self) -> bool {
+        self.last_flush.elapsed() >= self.worker.config.flush_interval
+    }
+
+    fn flush(&mut self) {
+        let started = Instant::now();
+        let metrics = &self.worker.metrics.partition;
+        metrics.flush_dirty_entities.observe(self.state.unflushed() as f64);
+        self.state.flush(&mut self.worker.writer);
+        self.last_flush = Instant::now();
+        self.flushed = self.state.progress().next;
+        metrics.flush_duration.observe(started.elapsed().as_secs_f64());
+        self.report_lag();
+    }
+
+    fn report_lag(&self) {
+        let metrics = &self.worker.metrics.partition;
+        let progress = self.state.progress();
+        let end = self.worker.log.bounds(self.worker.partition).next;
+        let behind = end.0.saturating_sub(progress.next.0);
+        let now = Timestamp::now();
+        metrics.applied_offset.set(progress.next.0 as i64);
+        metrics.lag_batches.set(behind as i64);
+        let since =
+            |time: Option<Timestamp>| time.map_or(0.0, |time| now.since(time).as_secs_f64());
+        metrics.lag_seconds.set(if behind == 0 { 0.0 } else { since(progress.append_time) });
+        metrics.watermark_delay.set(since(progress.watermark));
+        metrics.live_pairs.set(self.state.pairs() as i64);
+    }
+
+    fn measure(&mut self) {
+        let stats = self.state.stats();
+        self.last_measure = Instant::now();
+        self.worker.metrics.partition.state_bytes.set((stats.bytes + stats.day_bytes) as i64);
+    }
+
+    fn save_is_due(&self) -> bool {
+        let due = self.last_save.elapsed() >= self.worker.config.checkpoint_interval;
+        let changed = self.state.progress().next != self.saved.next;
+        self.saving.is_none() && ((due && changed) || self.side.bytes() > SIDE_BYTES)
+    }
+
+    /// Takes a snapshot, and has it written while the worker goes on.
+    fn save(&mut self) {
+        let started = Instant::now();
+        let snapshot = self.state.snapshot(self.saved.wants_full());
+        let side = std::mem::take(&mut self.side);
+        let store = self.worker.store.clone();
+        self.last_save = started;
+        let thread = thread::spawn(move || store.save(&snapshot, &side));
+        self.saving = Some(Saving { started, thread });
+    }
+
+    /// Takes note of a checkpoint that has been written; waits for it if `wait`.
+    fn collect_saved(&mut self, wait: bool) -> Result<(), JobError> {
+        let Some(saving) = self.saving.take_if(|saving| wait || saving.thread.is_finished()) else {
+            return Ok(());
+        };
+        let metrics = &self.worker.metrics.partition;
+        let saved = saving.thread.join().map_err(|_| JobError::Panicked(self.worker.partition))?;
+        let saved = saved.inspect_err(|_| metrics.checkpoint_failures.inc())?;
+        metrics.checkpoint_duration.observe(saving.started.elapsed().as_secs_f64());
+        metrics.checkpoint_bytes.set(saved.bytes() as i64);
+        metrics.checkpoint_age.reset();
+        self.saved = saved;
+        self.worker.saved_next.store(saved.next.0, Ordering::Release);
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), JobError> {
+        self.flush();
+        self.collect_saved(true)?;
+        if self.state.progress().next != self.saved.next || self.side.bytes() > 0 {
+            self.save();
+            self.collect_saved(true)?;
+        }
+        tracing::info!(
+            partition = self.worker.partition.0,
+            next = self.state.progress().next.0,
+            "last checkpoint written"
+        );
+        Ok(())
+    }
+}
+
+/// The first offset not in the checkpoint.
+pub(crate) fn saved_next(saved: &AtomicU64) -> Offset {
+    Offset(saved.load(Ordering::Acquire))
+}
