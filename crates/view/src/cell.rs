@@ -97,7 +97,7 @@ impl Cell {
         }
         self.version += 1;
         let (rows, bytes) = (part.rows.len() as isize, part.rows.bytes() as isize);
-        part.take_rows(update, shape.slots);
+        part.take_rows(update, shape);
         applied.rows += part.rows.len() as isize - rows;
         applied.bytes += part.rows.bytes() as isize - bytes;
         let turned = part.newest_date != update.progress.newest_date;
@@ -155,12 +155,28 @@ impl Part {
         }
     }
 
-    fn take_rows(&mut self, update: &EntityUpdate<'_>, slots: usize) {
+    fn take_rows(&mut self, update: &EntityUpdate<'_>, shape: &Shape) {
         if update.replace {
             self.rows.replace(update.ids, update.counts);
-        } else {
-            self.rows.merge(update.ids, update.counts, slots);
-            self.rows.remove(update.removed, slots);
+            return;
+        }
+        if self.newest_date != update.progress.newest_date {
+            self.clear_closed(update.progress.newest_date, shape);
+        }
+        self.rows.merge(update.ids, update.counts, shape.slots);
+        self.rows.remove(update.removed, shape.slots);
+    }
+
+    /// Empties the slots of the dates that are not open at `newest`: a row without a sale since is
+    /// not handed on again, and another date takes its slot.
+    fn clear_closed(&mut self, newest: Option<BusinessDate>, shape: &Shape) {
+        let Some(before) = self.newest_date else { return };
+        for date in shape.layout.open_dates(before) {
+            if shape.open_slot(date, newest).is_none()
+                && let Some(slot) = shape.layout.day_slot(date)
+            {
+                self.rows.clear_slot(slot, shape.slots);
+            }
         }
     }
 }

@@ -81,6 +81,11 @@ impl Rows {
         }
     }
 
+    /// Sets the counts of all rows in `slot` to 0.
+    pub(crate) fn clear_slot(&mut self, slot: usize, stride: usize) {
+        self.counts.iter_mut().skip(slot).step_by(stride).for_each(|count| *count = 0);
+    }
+
     fn move_block(&mut self, block: std::ops::Range<usize>, to: usize, stride: usize) -> usize {
         let end = to + block.len();
         self.counts.copy_within(block.start * stride..block.end * stride, to * stride);

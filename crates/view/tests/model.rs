@@ -1,0 +1,174 @@
+//! Whatever the core hands on, in whatever order the partitions flush, and however often old updates
+//! come again: every list is the one that all counts give.
+
+mod common;
+
+use std::collections::VecDeque;
+
+use common::{
+    Call, Event, ITEMS, LATENESS, RETENTION, STORES, Step, Truth, expected, is_known, newest,
+    partitions, ready_view,
+};
+use model::{BusinessDate, ItemId, Partition, StoreId, Timestamp};
+use proptest::{collection, prelude::*};
+use view::{Format, Query, ReadError, Subject, View};
+use window::WindowKind;
+
+#[derive(Debug, Clone)]
+struct Turn {
+    partition: usize,
+    step: Step,
+    /// Which of the calls so far come again.
+    replay: Vec<usize>,
+    /// Whether somebody reads after it.
+    read: bool,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        4 => (0..STORES, 0..ITEMS, 0_u64..6, 0..LATENESS)
+            .prop_map(|(store, item, quantity, back)| Event::Sale { store, item, quantity, back }),
+        1 => (0..STORES, 0..ITEMS, 2_u64..5)
+            .prop_map(|(store, item, divisor)| Event::Expire { store, item, divisor }),
+    ]
+}
+
+fn turn() -> impl Strategy<Value = Turn> {
+    let days = prop_oneof![6 => Just(0), 2 => Just(1), 1 => Just(2), 1 => Just(3)];
+    (
+        0..partitions().get() as usize,
+        (collection::vec(event(), 0..40), days, collection::vec(event(), 0..15), any::<u64>()),
+        collection::vec(0_usize..60, 0..6),
+        any::<bool>(),
+    )
+        .prop_map(|(partition, (before, turn, after, choices), replay, read)| Turn {
+            partition,
+            step: Step {
+                before: of_partition(before, partition),
+                turn,
+                after: of_partition(after, partition),
+                choices,
+            },
+            replay,
+            read,
+        })
+}
+
+fn of_partition(mut events: Vec<Event>, partition: usize) -> Vec<Event> {
+    events.retain(|event| {
+        let (Event::Sale { store, .. } | Event::Expire { store, .. }) = *event;
+        partitions().of(StoreId(store)).0 as usize == partition
+    });
+    events
+}
+
+fn subjects() -> impl Iterator<Item = Subject> {
+    let stores = (0..=STORES).map(|store| Subject::Store(StoreId(store)));
+    let items = (0..=ITEMS).map(|item| Subject::Item(ItemId(item)));
+    stores.chain(items).chain([Subject::TopItems, Subject::TopStores])
+}
+
+fn check(view: &View, truths: &[Truth]) {
+    for subject in subjects() {
+        check_list(view, truths, subject, WindowKind::All, None);
+        check_list(view, truths, subject, WindowKind::Hour1, None);
+        check_list(view, truths, subject, WindowKind::Day, None);
+        if let Some(newest) = newest(truths) {
+            for back in -1..=RETENTION {
+                let date = Some(newest.plus_days(-back));
+                check_list(view, truths, subject, WindowKind::Day, date);
+            }
+        }
+    }
+}
+
+fn check_list(
+    view: &View,
+    truths: &[Truth],
+    subject: Subject,
+    kind: WindowKind,
+    date: Option<BusinessDate>,
+) {
+    let k = 1 + (date.map_or(0, BusinessDate::days) % 3) as u32;
+    let query = Query { subject, kind, date, k, format: Format::Legacy };
+    let now = Timestamp::from_millis(0).unwrap();
+    let read = view.list(&query, now);
+    let newest = newest(truths);
+    let kept = |date: BusinessDate| {
+        newest.is_some_and(|n| date <= n && n.days() - date.days() < RETENTION)
+    };
+    if kind == WindowKind::Day && date.is_some_and(|date| !kept(date)) {
+        assert!(matches!(read, Err(ReadError::DateNotKept { .. })), "{query:?} {read:?}");
+        return;
+    }
+    if !is_known(truths, subject) {
+        let unknown = |e| matches!(e, ReadError::UnknownStore(_) | ReadError::UnknownItem(_));
+        assert!(read.clone().is_err_and(unknown), "{query:?} {read:?}");
+        return;
+    }
+    if kind == WindowKind::Day && newest.is_none() {
+        assert_eq!(read, Err(ReadError::NoDate));
+        return;
+    }
+    let list = read.unwrap();
+    let day = date.or(newest).unwrap_or_else(common::base_date);
+    let entries = expected(truths, subject, kind, day, k as usize);
+    assert_eq!(list.entries, entries, "{query:?} newest {newest:?}");
+    assert_eq!(list.window.date, (kind == WindowKind::Day).then_some(day));
+
+    let concerned: Vec<usize> = match subject {
+        Subject::Store(store) => vec![partitions().of(store).0 as usize],
+        _ => (0..truths.len()).collect(),
+    };
+    let is_final = concerned.iter().all(|&p| {
+        truths[p].progress.newest_date.is_some_and(|n| n.days() - day.days() >= LATENESS)
+    });
+    assert_eq!(list.window.is_final, kind == WindowKind::Day && is_final, "{query:?}");
+    let next = concerned.iter().map(|&p| (Partition(p as u32), truths[p].progress.next));
+    assert_eq!(list.as_of.next, next.collect::<Vec<_>>());
+    let watermark = concerned.iter().filter_map(|&p| truths[p].progress.watermark).min();
+    assert_eq!(list.as_of.watermark, watermark);
+    if kind == WindowKind::Hour1 {
+        let clock = concerned.iter().filter_map(|&p| truths[p].progress.clock).max();
+        assert_eq!(list.window.bounds, clock.and_then(|clock| kind.bounds(clock)));
+    }
+
+    let name = match subject {
+        Subject::Store(_) | Subject::TopItems => "itemID",
+        Subject::Item(_) | Subject::TopStores => "storeID",
+    };
+    let rows: Vec<String> = entries
+        .iter()
+        .map(|(id, count)| format!("{{\"{name}\":{id},\"numberOfItems\":{count}}}"))
+        .collect();
+    let answer = view.answer(&query, now).unwrap();
+    assert_eq!(answer.body(), format!("{{\"stores\":[{}]}}", rows.join(",")), "{query:?}");
+    assert_eq!(answer.as_of(), &list.as_of);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_list_is_the_one_that_all_counts_give(turns in collection::vec(turn(), 1..25)) {
+        let (view, mut writers, _) = ready_view();
+        let mut truths = vec![Truth::new(); writers.len()];
+        let mut told: Vec<VecDeque<Call>> = vec![VecDeque::new(); writers.len()];
+        for turn in turns {
+            let p = turn.partition;
+            let calls = truths[p].step(&turn.step);
+            for (i, call) in calls.into_iter().enumerate() {
+                if let Some(old) = turn.replay.get(i).and_then(|&at| told[p].get(at)) {
+                    old.make(&mut writers[p]);
+                }
+                call.make(&mut writers[p]);
+                told[p].push_front(call);
+            }
+            if turn.read {
+                check(&view, &truths);
+            }
+        }
+        check(&view, &truths);
+        prop_assert!(view.stats().rendered_bytes <= common::config().max_rendered_bytes);
+    }
+}
