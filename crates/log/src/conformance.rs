@@ -250,6 +250,10 @@ pub async fn reads_stop_at_the_byte_limit(backend: impl Backend) {
         let read = log.read(P0, Offset(0), max_bytes).await.expect("readable");
         assert_eq!(read.len(), records, "within {max_bytes} bytes");
     }
+    fill(&*log, P0, 10..11, 100).await;
+    log.append(P0, Bytes::new()).await.expect("appended");
+    let read = log.read(P0, Offset(10), 50).await.expect("readable");
+    assert_eq!(read.len(), 1, "nothing follows a record that is over the limit by itself");
 }
 
 /// A read at the next offset resolves with the record that gets it, and not before.

@@ -6,6 +6,7 @@
 //! * [`MemoryLog`]: for tests. Nothing survives the process.
 //! * [`EmbeddedLog`]: one file on one machine, with group commit and fsync.
 
+mod budget;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod contract;

@@ -7,7 +7,10 @@ use futures_util::{FutureExt, future, future::BoxFuture};
 use model::{Offset, Partition, PartitionCount, Timestamp};
 use tokio::sync::watch;
 
-use crate::{AppendError, Bounds, Log, MAX_RECORD_BYTES, ReadError, Record, Retention, TrimError};
+use crate::{
+    AppendError, Bounds, Log, MAX_RECORD_BYTES, ReadError, Record, Retention, TrimError,
+    budget::ReadBudget,
+};
 
 /// A log in memory: the whole contract but durability across restarts, and no bound on what it
 /// holds. For tests.
@@ -51,17 +54,16 @@ impl Held {
     }
 
     fn read(&self, from: Offset, max_bytes: usize) -> Vec<Record> {
-        let mut left = max_bytes;
-        let mut records = Vec::new();
+        let mut budget = ReadBudget::new(max_bytes);
         let skip = (from.0 - self.earliest.0) as usize;
-        for (offset, (_, payload)) in (from.0..).zip(self.records.range(skip..)) {
-            if payload.len() > left && !records.is_empty() {
-                break;
-            }
-            left = left.saturating_sub(payload.len());
-            records.push(Record { offset: Offset(offset), payload: payload.clone() });
-        }
-        records
+        (from.0..)
+            .zip(self.records.range(skip..))
+            .take_while(|(_, (_, payload))| budget.admits(payload.len()))
+            .map(|(offset, (_, payload))| Record {
+                offset: Offset(offset),
+                payload: payload.clone(),
+            })
+            .collect()
     }
 
     fn trim(&mut self, retention: &Retention) {

@@ -134,7 +134,7 @@ fn places(bytes: &[u8], count: u64) -> Vec<usize> {
     let written: Vec<usize> = (0..bytes.len()).filter(|place| bytes[*place] != 0).collect();
     let spread = |i: u64, len: usize| {
         let mixed = (i + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (i << 7);
-        (u128::from(mixed) * len as u128 >> 64) as usize
+        ((u128::from(mixed) * len as u128) >> 64) as usize
     };
     let place = |i| {
         if i % 2 == 0 { spread(i, bytes.len()) } else { written[spread(i, written.len())] }

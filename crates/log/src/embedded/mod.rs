@@ -23,10 +23,17 @@ mod queue;
 mod shared;
 mod store;
 mod tail;
+#[cfg(test)]
+mod tests;
 mod witness;
 mod writer;
 
-use std::{fmt, io, sync::Arc, thread};
+use std::{
+    fmt, io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    thread,
+};
 
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
@@ -43,6 +50,7 @@ use self::{
     open::{Opened, panic_message},
     queue::{Append, Queue, Trim},
     shared::{Live, SHUT_DOWN, Shared},
+    store::Store,
     writer::Writer,
 };
 use crate::{AppendError, Bounds, Log, MAX_RECORD_BYTES, ReadError, Record, Retention, TrimError};
@@ -142,8 +150,11 @@ impl EmbeddedLog {
         }
         // The writer is gone and readers hold the lock while they read: this is the last owner.
         let store = self.shared.store.write().take().and_then(Arc::into_inner);
-        if let Some(Err(error)) = store.map(store::Store::close) {
-            self.shared.fail(&error.to_string());
+        let close = || store.map_or(Ok(()), Store::close);
+        match catch_unwind(AssertUnwindSafe(close)) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => self.shared.fail(&error.to_string()),
+            Err(panic) => self.shared.fail(&panic_message(&*panic)),
         }
         let failure = self.shared.failure.borrow().clone();
         failure.map_or(Ok(()), |reason| Err(Failure(reason)))

@@ -114,11 +114,17 @@ impl Shared {
         assert!(partition.0 < partitions, "there is no partition {partition} of {partitions}");
     }
 
-    /// The writer has failed: takes nothing more.
+    /// The log has failed: it takes nothing more. The first reason stays.
     pub(super) fn fail(&self, reason: &str) {
-        tracing::error!(reason, "the log has failed");
         self.queue.close(reason);
-        self.failure.send_replace(Some(reason.to_owned()));
+        let first = self.failure.send_if_modified(|failure| {
+            let first = failure.is_none();
+            failure.get_or_insert_with(|| reason.to_owned());
+            first
+        });
+        if first {
+            tracing::error!(reason, "the log has failed");
+        }
     }
 
     /// Why nothing is taken any more.
@@ -140,6 +146,8 @@ impl Shared {
     /// A read on a blocking thread that panicked, or that the end of the runtime cut short.
     fn unfinished(&self, error: JoinError) -> ReadError {
         match error.try_into_panic() {
+            // The database may be in any state after a failure: that is no damage.
+            Ok(_) if self.failure.borrow().is_some() => self.stopped(),
             Ok(panic) => {
                 let detail = panic_message(&*panic);
                 ReadError::Corrupt { file: self.file.clone(), detail }

@@ -17,7 +17,7 @@ use redb::{
 };
 
 use super::{OpenError, frame};
-use crate::{Bounds, Record, Retention};
+use crate::{Bounds, Record, Retention, budget::ReadBudget};
 
 const FORMAT: u64 = 1;
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
@@ -268,16 +268,15 @@ impl Store {
         max_bytes: usize,
     ) -> Result<Vec<Record>, StoreError> {
         let table = self.database.begin_read()?.open_table(RECORDS)?;
-        let mut left = max_bytes;
+        let mut budget = ReadBudget::new(max_bytes);
         let mut offset = from;
         let mut records = Vec::new();
         for entry in table.range((partition.0, from.0)..(partition.0, next.0))? {
             let (key, value) = entry?;
             let (_, payload) = intact(partition, offset, key.value().1, value.value())?;
-            if payload.len() > left && !records.is_empty() {
+            if !budget.admits(payload.len()) {
                 return Ok(records);
             }
-            left = left.saturating_sub(payload.len());
             records.push(Record { offset, payload: Bytes::copy_from_slice(payload) });
             offset = offset.next();
         }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use model::Offset;
 
-use crate::Record;
+use crate::{Record, budget::ReadBudget};
 
 /// The newest durable records, at most `limit` payload bytes of them, so that a reader at the
 /// tail never touches the file.
@@ -45,16 +45,11 @@ impl Tail {
         if skip >= self.records.len() {
             return None;
         }
-        let mut left = max_bytes;
-        let fits = |payload: &&Bytes| {
-            let fits = payload.len() <= left;
-            left = left.saturating_sub(payload.len());
-            fits
-        };
-        let count = self.records.range(skip..).take_while(fits).count().max(1);
-        let records = (from.0..).zip(self.records.range(skip..skip + count));
+        let mut budget = ReadBudget::new(max_bytes);
+        let records = (from.0..).zip(self.records.range(skip..));
         Some(
             records
+                .take_while(|(_, payload)| budget.admits(payload.len()))
                 .map(|(offset, payload)| Record {
                     offset: Offset(offset),
                     payload: payload.clone(),
