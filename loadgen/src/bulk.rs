@@ -103,11 +103,9 @@ struct Sender<'a> {
 
 impl Sender<'_> {
     fn has_room_for(&self, request: &Request, options: &Options) -> bool {
-        let near =
-            |oldest: &BusinessDate| request.dates.1.days() - oldest.days() <= options.days_apart;
         // Dates ascend, so the request that started first has the oldest.
-        self.in_flight.len() < options.in_flight
-            && self.first_dates.values().next().is_none_or(near)
+        let oldest = self.first_dates.values().next().copied();
+        self.in_flight.len() < options.in_flight && near(oldest, request.dates.1, options)
     }
 
     fn start(&mut self, mut request: Request) {
@@ -139,6 +137,11 @@ impl Sender<'_> {
             Err(failure) => Err(failure),
         }
     }
+}
+
+/// Whether purchases up to `newest` may be in flight along with those from `oldest` on.
+fn near(oldest: Option<BusinessDate>, newest: BusinessDate, options: &Options) -> bool {
+    oldest.is_none_or(|oldest| newest.days() - oldest.days() <= options.days_apart)
 }
 
 /// Counts what one answer acknowledges and rejects; together that must be what was sent.
@@ -174,4 +177,18 @@ fn count(
     }
     progress.add(answer.accepted, lines, rejected.len() as u64);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_in_flight_stay_near_each_other() {
+        let options = Options::default();
+        let first: BusinessDate = "20210131".parse().unwrap();
+        assert!(near(None, first, &options));
+        assert!(near(Some(first), first.plus_days(1), &options));
+        assert!(!near(Some(first), first.plus_days(2), &options));
+    }
 }

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use model::Position;
+use model::{BusinessDate, Position};
 use reqwest::{RequestBuilder, Response, StatusCode, header};
 use serde::Deserialize;
 
-use crate::Basket;
+use crate::{Basket, Entry, List};
 
 /// A request is sent at most this often.
 const ATTEMPTS: u32 = 10;
@@ -165,21 +165,39 @@ impl Client {
         Ok((answer, position))
     }
 
-    /// A GET of `path`, answered once the view has `position`.
-    pub(crate) async fn get_at(
+    /// Waits until the server's answers have everything up to `position`.
+    ///
+    /// # Errors
+    /// [`Failure`]; [`Failure::Unclear`] if the server does not get there.
+    pub async fn wait_for(&self, position: &Position) -> Result<(), Failure> {
+        if position.is_empty() {
+            return Ok(());
+        }
+        let path = List::ChainItems.path(None, 1);
+        let position = position.to_string();
+        let request = || self.http.get(self.url(&path)).header(WAIT_FOR, &position);
+        let response =
+            self.send(&format!("GET {path} with {WAIT_FOR}: {position}"), request).await?;
+        if response.status() == StatusCode::OK { Ok(()) } else { Err(refusal(response).await) }
+    }
+
+    /// Asks for the best `k` of `list`, on one business date or since the beginning.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn list(
         &self,
-        path: &str,
-        position: &Position,
-    ) -> Result<StatusCode, Failure> {
-        let request = || {
-            let request = self.http.get(self.url(path));
-            if position.is_empty() {
-                request
-            } else {
-                request.header(WAIT_FOR, position.to_string())
-            }
-        };
-        Ok(self.send(&format!("GET {path}"), request).await?.status())
+        list: List,
+        date: Option<BusinessDate>,
+        k: usize,
+    ) -> Result<Vec<Entry>, Failure> {
+        let path = list.path(date, k);
+        let (status, body) = self.get(&path).await?;
+        if status != StatusCode::OK {
+            return Err(Failure::Refused { status, message: message_of(&body) });
+        }
+        list.read(&body, date)
+            .map_err(|problem| Failure::Malformed { call: format!("GET {path}"), problem })
     }
 
     /// A GET of `path`: status and body.
@@ -248,11 +266,14 @@ fn position_of(call: &str, response: &Response) -> Result<Position, Failure> {
 async fn refusal(response: Response) -> Failure {
     let status = response.status();
     let body = response.bytes().await.unwrap_or_default();
-    let message = match serde_json::from_slice::<ErrorBody>(&body) {
+    Failure::Refused { status, message: message_of(&body) }
+}
+
+fn message_of(body: &[u8]) -> String {
+    match serde_json::from_slice::<ErrorBody>(body) {
         Ok(body) => body.message,
-        Err(_) => String::from_utf8_lossy(&body).chars().take(200).collect(),
-    };
-    Failure::Refused { status, message }
+        Err(_) => String::from_utf8_lossy(body).chars().take(200).collect(),
+    }
 }
 
 /// The whole chain: reqwest shows only its outermost link.

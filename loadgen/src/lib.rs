@@ -13,6 +13,7 @@
 mod basket;
 pub mod bulk;
 mod client;
+mod list;
 mod random;
 pub mod replay;
 mod report;
@@ -22,6 +23,7 @@ mod verify;
 
 pub use basket::Basket;
 pub use client::{BulkAnswer, Client, Failure, InvalidBaseUrl, RejectedLine};
+pub use list::List;
 pub use report::{Progress, Refusals, Report};
 pub use tally::{Entry, Rankings, Tally};
-pub use verify::{Verification, VerifyError, VerifyOptions, verify};
+pub use verify::{Verification, VerifyOptions, verify};

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeSet,
-    fmt::Write,
     sync::atomic::{AtomicU64, Ordering},
 };
 
@@ -11,10 +10,8 @@ use model::{BusinessDate, ItemId, StoreId};
 use reqwest::StatusCode;
 use serde_json::Value;
 
-use crate::{Client, Entry, Failure, Rankings, Tally};
+use crate::{Client, Entry, Failure, List, Rankings, Tally};
 
-/// Entries of the lists of the existing clients' calls.
-const COURSE_K: usize = 10;
 /// Differences described; the others are counted.
 const SHOWN: usize = 20;
 
@@ -36,22 +33,6 @@ impl Default for VerifyOptions {
     fn default() -> Self {
         Self { k: 100, kept_days: 90, item_days: 7, in_flight: 64 }
     }
-}
-
-/// Why a comparison could not be made at all.
-#[derive(Debug, thiserror::Error)]
-pub enum VerifyError {
-    /// The server gave no answer.
-    #[error(transparent)]
-    Request(#[from] Failure),
-    /// The server does not reach the position of the last purchase acknowledged.
-    #[error("the server answers {status} when asked to wait for position {position}")]
-    NotApplied {
-        /// The position asked for.
-        position: String,
-        /// What it answered.
-        status: StatusCode,
-    },
 }
 
 /// Outcome of a comparison.
@@ -85,12 +66,8 @@ pub async fn verify(
     tally: &Tally,
     options: &VerifyOptions,
     answered: &AtomicU64,
-) -> Result<Verification, VerifyError> {
-    let position = tally.position();
-    let status = client.get_at("/v1/top-items", position).await?;
-    if status != StatusCode::OK {
-        return Err(VerifyError::NotApplied { position: position.to_string(), status });
-    }
+) -> Result<Verification, Failure> {
+    client.wait_for(tally.position()).await?;
     let (stores, items) = (tally.stores(), tally.items());
     let mut found =
         Verification { stores: stores.len(), items: items.len(), ..Verification::default() };
@@ -111,48 +88,6 @@ fn days(tally: &Tally, options: &VerifyOptions) -> Vec<(BusinessDate, bool)> {
     let kept = |date: &BusinessDate| newest.days() - date.days() < options.kept_days as i32;
     let dates = tally.dates().rev().take_while(kept).enumerate();
     dates.map(|(age, date)| (date, age < options.item_days)).collect()
-}
-
-/// A list asked for.
-#[derive(Debug, Clone, Copy)]
-enum List {
-    CourseStore(StoreId),
-    CourseItem(ItemId),
-    Store(StoreId),
-    Item(ItemId),
-    ChainItems,
-    ChainStores,
-}
-
-impl List {
-    /// Path; `window` is empty for the existing clients' calls.
-    fn path(self, date: Option<BusinessDate>, k: usize) -> String {
-        let mut path = match self {
-            Self::CourseStore(store) => return format!("/items/store/{store}"),
-            Self::CourseItem(item) => return format!("/items/top10/{item}"),
-            Self::Store(store) => format!("/v1/stores/{store}/top-items"),
-            Self::Item(item) => format!("/v1/items/{item}/top-stores"),
-            Self::ChainItems => "/v1/top-items".to_owned(),
-            Self::ChainStores => "/v1/top-stores".to_owned(),
-        };
-        let window = date.map_or("all".to_owned(), |date| format!("day&date={date}"));
-        let _infallible = write!(path, "?window={window}&k={k}");
-        path
-    }
-
-    /// Names of the array, of the id and of the count.
-    fn names(self) -> [&'static str; 3] {
-        match self {
-            Self::CourseStore(_) => ["stores", "itemID", "numberOfItems"],
-            Self::CourseItem(_) => ["stores", "storeID", "numberOfItems"],
-            Self::Store(_) | Self::ChainItems => ["items", "itemID", "quantity"],
-            Self::Item(_) | Self::ChainStores => ["stores", "storeID", "quantity"],
-        }
-    }
-
-    fn is_course(self) -> bool {
-        matches!(self, Self::CourseStore(_) | Self::CourseItem(_))
-    }
 }
 
 /// What an answer must be.
@@ -248,7 +183,7 @@ impl Verifier<'_> {
         &self,
         checks: impl Iterator<Item = Check<'c>>,
         found: &mut Verification,
-    ) -> Result<(), VerifyError> {
+    ) -> Result<(), Failure> {
         let mut answers =
             stream::iter(checks.map(|check| self.check(check))).buffered(self.options.in_flight);
         while let Some(difference) = answers.next().await {
@@ -264,11 +199,11 @@ impl Verifier<'_> {
     }
 
     /// Asks, and describes how the answer differs; `None` if it does not.
-    async fn check(&self, check: Check<'_>) -> Result<Option<String>, VerifyError> {
+    async fn check(&self, check: Check<'_>) -> Result<Option<String>, Failure> {
         let path = check.list.path(check.date, self.options.k);
         let (status, body) = self.client.get(&path).await?;
         self.answered.fetch_add(1, Ordering::Relaxed);
-        let k = if check.list.is_course() { COURSE_K } else { self.options.k };
+        let k = check.list.longest(self.options.k);
         let problem = match check.expected {
             Expected::List(entries) => {
                 let expected = &entries[..entries.len().min(k)];
@@ -301,7 +236,7 @@ fn list_differs(
     if status != StatusCode::OK {
         return Some(format!("answered {status}, expected a list of {}", expected.len()));
     }
-    match entries(body, check) {
+    match check.list.read(body, check.date) {
         Ok(got) => entries_differ(&got, expected),
         Err(problem) => Some(problem),
     }
@@ -319,39 +254,6 @@ fn entries_differ(got: &[Entry], expected: &[Entry]) -> Option<String> {
         shown(got.get(place)),
         shown(expected.get(place))
     ))
-}
-
-/// Reads the list out of an answer. The existing clients' answers have exactly one member.
-fn entries(body: &[u8], check: Check<'_>) -> Result<Vec<Entry>, String> {
-    let body: Value = serde_json::from_slice(body).map_err(|error| format!("not JSON: {error}"))?;
-    let [array, id, count] = check.list.names();
-    if check.list.is_course() {
-        if body.as_object().is_some_and(|members| members.len() != 1) {
-            return Err(format!("members other than {array}"));
-        }
-    } else {
-        window_agrees(&body, check.date)?;
-    }
-    let list = body
-        .get(array)
-        .and_then(Value::as_array)
-        .ok_or_else(|| format!("there is no array {array}"))?;
-    let entry = |value: &Value| {
-        let members = value.as_object().filter(|members| members.len() == 2)?;
-        Some((members.get(id)?.as_u64()?, members.get(count)?.as_u64()?))
-    };
-    list.iter()
-        .map(|value| entry(value).ok_or_else(|| format!("{value} is not {{{id}, {count}}}")))
-        .collect()
-}
-
-fn window_agrees(body: &Value, date: Option<BusinessDate>) -> Result<(), String> {
-    let expected = if date.is_some() { "day" } else { "all" };
-    match body.pointer("/window/kind").and_then(Value::as_str) {
-        Some(kind) if kind == expected => Ok(()),
-        Some(kind) => Err(format!("the window is {kind}, expected {expected}")),
-        None => Err("the window has no kind".to_owned()),
-    }
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ pub enum ReplayError {
     #[error("{}: the name must end in .parquet or .csv", .0.display())]
     UnknownFormat(PathBuf),
     /// The file cannot be opened or read.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: cannot be read", path.display())]
     Io {
         /// Which file.
         path: PathBuf,
@@ -60,7 +60,7 @@ pub enum ReplayError {
         source: std::io::Error,
     },
     /// Parquet does not decode.
-    #[error("{}: not readable as Parquet: {source}", path.display())]
+    #[error("{}: not readable as Parquet", path.display())]
     Parquet {
         /// Which file.
         path: PathBuf,
@@ -68,7 +68,7 @@ pub enum ReplayError {
         source: parquet::errors::ParquetError,
     },
     /// CSV does not parse.
-    #[error("{}: not readable as CSV: {source}", path.display())]
+    #[error("{}: not readable as CSV", path.display())]
     Csv {
         /// Which file.
         path: PathBuf,
