@@ -58,8 +58,7 @@ fn expected() -> Recording {
     recording
 }
 
-/// A Parquet file with the columns in another order and one more; `kinds` are the types of the
-/// numbers and of the time.
+/// A Parquet file with the columns in another order and one more.
 struct Sample {
     schema: String,
     numbers: fn(u64) -> Cell,
@@ -80,15 +79,16 @@ enum Cell {
 const TIMES: [i64; 3] = [1_483_271_606, 1_483_255_827, 1_483_271_606];
 
 impl Sample {
+    /// `number` and `time` are types, each with its annotation if it has one.
     fn new(number: &str, time: &str, numbers: fn(u64) -> Cell, times: fn(i64) -> Cell) -> Self {
-        let time = match time.split_once(' ') {
-            Some((kind, annotation)) => format!("{kind} transaction_timestamp ({annotation})"),
-            None => format!("{time} transaction_timestamp"),
+        let typed = |kind: &str, name: &str| match kind.split_once(' ') {
+            Some((kind, annotation)) => format!("optional {kind} {name} ({annotation});"),
+            None => format!("optional {kind} {name};"),
         };
-        let column = |name| format!("optional {number} {name};");
+        let column = |name| typed(number, name);
+        let time = typed(time, "transaction_timestamp");
         let names = ["quantity", "extra", "product_id", "basket_id", "household_id", "store_id"];
-        let schema =
-            format!("message schema {{ {} optional {time}; }}", names.map(column).concat());
+        let schema = format!("message schema {{ {} {time} }}", names.map(column).concat());
         Self { schema, numbers, time: times }
     }
 
@@ -210,6 +210,8 @@ fn parquet_of_all_types_reads_like_csv() {
         ),
         Sample::new("binary", "int64 TIMESTAMP_MILLIS", digits, |s| Cell::Int64(s * 1000)),
         Sample::new("int64", "binary UTF8", int64, text_time),
+        Sample::new("int32 UINT_32", "int96", |v| Cell::Int32(v as i32), int96),
+        Sample::new("int64 UINT_64", "int96", int64, int96),
     ];
     for sample in samples {
         assert_eq!(read(&sample).unwrap(), expected(), "{}", sample.schema);
@@ -235,6 +237,11 @@ fn parquet_that_cannot_be_used_is_refused_with_its_place() {
         (
             Sample::new("int64", "int96", negative, int96),
             "parquet: row 3, column product_id: -1 is negative",
+        ),
+        (
+            Sample::new("int64 DECIMAL(10,2)", "int96", int64, int96),
+            "parquet: column store_id has the type INT64 (DECIMAL): \
+             expected integers, floating-point numbers or text",
         ),
         (
             Sample::new("int64", "int64", int64, Cell::Int64),

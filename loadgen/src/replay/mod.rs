@@ -14,7 +14,8 @@
 //!
 //! Numbers may be stored as integers, as floating-point numbers without a fraction, or as digits.
 //! Times may be Parquet timestamps of any precision (INT96 too) or text such as
-//! `2017-01-01 07:30:27`. A CSV file needs a header and separates columns by commas.
+//! `2017-01-01 07:30:27`. A Parquet file is compressed with Snappy or not at all. A CSV file needs a
+//! header and separates columns by commas.
 //!
 //! The whole recording is held in memory: about 16 bytes a line and 100 bytes a basket.
 
@@ -83,6 +84,19 @@ pub enum ReplayError {
         /// The one looked for.
         column: &'static str,
         /// Those there are.
+        found: String,
+    },
+    /// A Parquet column is compressed in a way this build cannot undo.
+    #[error(
+        "{}: column {column} is compressed with {found}: write the file with Snappy or none",
+        path.display()
+    )]
+    Compression {
+        /// Which file.
+        path: PathBuf,
+        /// Which column.
+        column: &'static str,
+        /// How.
         found: String,
     },
     /// A column has a type that cannot be what is looked for.

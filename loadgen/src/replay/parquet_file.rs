@@ -4,7 +4,7 @@ use std::{fs::File, path::Path};
 
 use model::Timestamp;
 use parquet::{
-    basic::{ConvertedType, LogicalType, TimeUnit, Type as PhysicalType},
+    basic::{Compression, ConvertedType, LogicalType, TimeUnit, Type as PhysicalType},
     column::reader::{ColumnReader, ColumnReaderImpl},
     data_type::DataType,
     errors::ParquetError,
@@ -59,6 +59,7 @@ fn places(path: &Path, schema: &SchemaDescriptor) -> Result<[usize; COLUMNS.len(
 /// What can go wrong in a column.
 enum Problem {
     Unreadable(ParquetError),
+    Compression { column: &'static str, found: String },
     Type { column: &'static str, found: String, expected: &'static str },
     Value(BadValue),
 }
@@ -74,6 +75,7 @@ impl Problem {
         let path = path.to_owned();
         match self {
             Self::Unreadable(source) => ReplayError::Parquet { path, source },
+            Self::Compression { column, found } => ReplayError::Compression { path, column, found },
             Self::Type { column, found, expected } => {
                 ReplayError::ColumnType { path, column, found, expected }
             }
@@ -95,6 +97,12 @@ impl Columns {
         places: &[usize; COLUMNS.len()],
         first_row: u64,
     ) -> Result<Self, Problem> {
+        for (&place, column) in places.iter().zip(COLUMNS) {
+            match group.metadata().column(place).compression() {
+                Compression::UNCOMPRESSED | Compression::SNAPPY => {}
+                found => return Err(Problem::Compression { column, found: found.to_string() }),
+            }
+        }
         let column = |index: usize| -> Result<Source, Problem> {
             Ok(Source {
                 name: COLUMNS[index],
@@ -144,16 +152,23 @@ impl Source {
     fn numbers(self) -> Result<Vec<u64>, Problem> {
         let Self { name, first_row, rows, kind, reader } = self;
         let target = Target { name, first_row, rows, nullable: kind.max_def_level() > 0 };
-        if kind.max_rep_level() > 0 {
+        // A decimal is stored as an integer too, but means a fraction of it.
+        if kind.max_rep_level() > 0 || kind.converted_type() == ConvertedType::DECIMAL {
             return Err(wrong_type(name, &kind, INTEGERS));
         }
+        let unsigned =
+            matches!(kind.converted_type(), ConvertedType::UINT_32 | ConvertedType::UINT_64);
         match reader {
-            ColumnReader::Int32ColumnReader(reader) => {
-                target.read(reader, |&number| value::from_integer(i64::from(number)))
-            }
-            ColumnReader::Int64ColumnReader(reader) => {
-                target.read(reader, |&number| value::from_integer(number))
-            }
+            ColumnReader::Int32ColumnReader(reader) => target.read(reader, |&number| {
+                if unsigned {
+                    Ok(u64::from(number.cast_unsigned()))
+                } else {
+                    value::from_integer(i64::from(number))
+                }
+            }),
+            ColumnReader::Int64ColumnReader(reader) => target.read(reader, |&number| {
+                if unsigned { Ok(number.cast_unsigned()) } else { value::from_integer(number) }
+            }),
             ColumnReader::FloatColumnReader(reader) => {
                 target.read(reader, |&number| value::from_double(f64::from(number)))
             }
