@@ -2,16 +2,11 @@
 
 use std::time::Duration;
 
-use http_server::parse_duration;
-use window::Config;
+use model::parse_duration;
 
 /// Settings of the GET API.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// The longest list a GET may ask for; never more than the lists kept have
-    #[arg(long, env = "TOPLINE_MAX_K", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=i64::from(Config::MAX_K)))]
-    pub max_k: u32,
-
     /// Time a GET waits for the position in its header Topline-Wait-For
     #[arg(long, env = "TOPLINE_WAIT_TIMEOUT", default_value = "5s", value_parser = parse_duration)]
     pub wait_timeout: Duration,
@@ -28,7 +23,6 @@ pub struct Args {
 impl Default for Args {
     fn default() -> Self {
         Self {
-            max_k: 100,
             wait_timeout: Duration::from_secs(5),
             max_waiters: 1024,
             max_rendered_bytes: 256 << 20,

@@ -33,7 +33,7 @@ pub(crate) struct Handler {
 impl Handler {
     pub(crate) fn new(view: Arc<View>, metrics: ViewMetrics, args: &Args) -> Self {
         Self {
-            max_k: args.max_k.min(view.max_k()),
+            max_k: view.max_k(),
             view,
             metrics,
             wait_timeout: args.wait_timeout,

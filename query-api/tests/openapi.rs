@@ -1,0 +1,59 @@
+//! The description is served, is sound, and names every route.
+
+mod common;
+
+use common::Server;
+use query_api::{OPENAPI, ROUTES};
+use serde_json::Value;
+
+#[tokio::test]
+async fn the_description_is_served() {
+    let server = Server::start().await;
+    assert_eq!(server.body("/openapi.json").await, OPENAPI);
+    server.stop().await;
+}
+
+#[test]
+fn every_route_is_described() {
+    let document: Value = serde_json::from_str(OPENAPI).unwrap();
+    assert_eq!(document["openapi"], "3.1.0");
+    for route in ROUTES {
+        let method = route.method.as_str().to_lowercase();
+        let operation = &document["paths"][route.path][&method];
+        assert!(operation["responses"]["200"].is_object(), "{} {}", route.method, route.path);
+        for name in route.path.split('{').skip(1).filter_map(|rest| rest.split('}').next()) {
+            let parameters = operation["parameters"].as_array().unwrap();
+            let named = |p: &Value| resolve(&document, p)["name"] == name;
+            assert!(parameters.iter().any(named), "{name} of {}", route.path);
+        }
+    }
+}
+
+#[test]
+fn every_reference_leads_somewhere() {
+    let document: Value = serde_json::from_str(OPENAPI).unwrap();
+    let mut references = 0;
+    walk(&document, &mut |value| {
+        if value.get("$ref").is_some() {
+            assert!(resolve(&document, value).is_object(), "{value}");
+            references += 1;
+        }
+    });
+    assert!(references > 100);
+}
+
+fn resolve<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
+    match value["$ref"].as_str() {
+        Some(reference) => document.pointer(&reference[1..]).unwrap_or(&Value::Null),
+        None => value,
+    }
+}
+
+fn walk(value: &Value, visit: &mut impl FnMut(&Value)) {
+    visit(value);
+    match value {
+        Value::Array(values) => values.iter().for_each(|value| walk(value, visit)),
+        Value::Object(values) => values.values().for_each(|value| walk(value, visit)),
+        _ => {}
+    }
+}
