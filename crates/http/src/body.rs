@@ -20,6 +20,9 @@ pub struct BodyLimits {
 /// The most that is allocated on the word of `content-length` alone.
 const MAX_TRUSTED_LENGTH: usize = 64 * 1024;
 
+/// How long a body that is too large is still taken.
+const DISCARD_TIME: Duration = Duration::from_millis(200);
+
 /// Reads the whole body, as [`warp::body::stream`] gives it. `declared` is `content-length`.
 ///
 /// # Errors
@@ -59,7 +62,8 @@ where
     let mut chunk = Some(first);
     while let Some(bytes) = chunk {
         if body.len() + bytes.len() > limit {
-            discard(stream, limit).await;
+            // Either way, the body is too large.
+            let _ = tokio::time::timeout(DISCARD_TIME, discard(stream, limit)).await;
             return Err(too_large(limit));
         }
         body.extend_from_slice(&bytes);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use model::parse_duration;
 
 /// Limits of a listener. All of them are bounds on what one client can hold.
 #[derive(Debug, Clone, Args)]
@@ -40,18 +41,6 @@ impl Default for ListenerConfig {
     }
 }
 
-/// Reads a duration such as `10s`, `500ms` or `1m 30s`, for the flags of a command.
-///
-/// # Errors
-/// What is wrong with the text.
-pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    text.parse::<jiff::SignedDuration>()
-        .ok()
-        .and_then(|duration| Duration::try_from(duration).ok())
-        .filter(|duration| !duration.is_zero())
-        .ok_or_else(|| "expected a duration above zero such as 10s, 500ms or 1m 30s".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,14 +55,5 @@ mod tests {
     fn the_defaults_of_the_flags_are_the_defaults() {
         let command = <Command as clap::Parser>::parse_from(["test"]);
         assert_eq!(format!("{:?}", command.listener), format!("{:?}", ListenerConfig::default()));
-    }
-
-    #[test]
-    fn durations_need_a_unit_and_are_not_negative() {
-        assert_eq!(parse_duration("10s"), Ok(Duration::from_secs(10)));
-        assert_eq!(parse_duration("1m 30s"), Ok(Duration::from_secs(90)));
-        for text in ["", "10", "-1s", "0s", "soon"] {
-            assert!(parse_duration(text).is_err(), "{text}");
-        }
     }
 }

@@ -20,7 +20,7 @@ mod service;
 
 pub use admin::{ADMIN_ROUTES, ADMIN_SERVICE, admin_routes};
 pub use body::{BodyLimits, read_body};
-pub use config::{ListenerConfig, parse_duration};
+pub use config::ListenerConfig;
 pub use error::{APPLICATION_JSON, HttpError, error_of, recover};
 pub use readiness::{Condition, NotReady, Readiness};
 pub use routes::{Route, RouteTable};

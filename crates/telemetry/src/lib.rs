@@ -14,7 +14,7 @@ pub mod names;
 mod register;
 mod view;
 
-pub use prometheus::{Error, IntCounter, Registry};
+pub use prometheus::{Error, Gauge, Histogram, IntCounter, IntGauge, Registry};
 
 pub use age::Age;
 pub use http::{HttpMetrics, ListenerMetrics, RouteMetrics};
