@@ -58,10 +58,8 @@ impl Shop {
         for (&item, row) in &rows {
             self.update(Entity::Item(ItemId(item)), &progress, row, &[self.store.0.into()], row);
         }
-        let mut totals = vec![0; self.layout.slots()];
-        for (total, slot) in totals.iter_mut().zip(0..) {
-            *total = rows.values().map(|row| row[slot]).sum();
-        }
+        let sold = (ITEMS_PER_DATE + 1) * (flush + 1);
+        let totals = self.row(date, sold, ITEMS_PER_DATE * sold_today);
         let ids: Vec<u64> = rows.keys().copied().collect();
         let counts: Vec<u64> = rows.into_values().flatten().collect();
         self.update(Entity::Store(self.store), &progress, &totals, &ids, &counts);
