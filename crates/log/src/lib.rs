@@ -1,7 +1,7 @@
 //! The partitioned durable stream: a narrow trait, [`Log`], and its backends.
 //!
-//! The contract is on the trait ([`contract`](Log)); every backend runs the same suite against it
-//! (the `conformance` module, behind the feature of that name).
+//! The contract is on the trait. Every backend runs the same suite against it: the module
+//! `conformance`, behind the feature of that name.
 //!
 //! * [`MemoryLog`]: for tests. Nothing survives the process.
 //! * [`EmbeddedLog`]: one file on one machine, with group commit and fsync.

@@ -120,7 +120,8 @@ impl Store {
             .set_check_integrity_on_open(true)
             .create_with_backend(backend)
             .map_err(|error| match error {
-                redb::DatabaseError::DatabaseAlreadyOpen => {
+                redb::DatabaseError::DatabaseAlreadyOpen
+                | redb::DatabaseError::LockProtocolMismatch => {
                     OpenError::Locked { file: file.to_owned() }
                 }
                 error => OpenError::of(file, StoreError::Database(error.into())),
