@@ -6,6 +6,7 @@ use model::parse_duration;
 
 /// Settings of the GET API.
 #[derive(Debug, Clone, clap::Args)]
+#[group(id = "query-api")]
 pub struct Args {
     /// Time a GET waits for the position in its header Topline-Wait-For
     #[arg(long, env = "TOPLINE_WAIT_TIMEOUT", default_value = "5s", value_parser = parse_duration)]
