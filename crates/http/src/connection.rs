@@ -3,8 +3,8 @@
 //! A timer per request costs an allocation and two trips to the timer wheel, which shows at a
 //! hundred thousand requests a second. So a connection only notes, in atomics of its own, what it
 //! waits for and since when; one task looks at all of them a few times per limit and tells those
-//! that have waited too long to close. A limit therefore takes effect up to a quarter of the
-//! shortest limit late.
+//! that have waited too long to close. A limit therefore takes effect up to half of the shortest
+//! limit late, and never early.
 
 use std::{
     collections::HashMap,
@@ -138,7 +138,7 @@ impl Connections {
             let now = interval.tick().await.duration_since(self.started).as_millis() as u64;
             self.clock.store(now, Relaxed);
             for connection in self.lock().by_id.values() {
-                self.enforce(connection, now, &limits);
+                self.enforce(connection, now.saturating_sub(period.as_millis() as u64), &limits);
             }
         }
     }
@@ -146,17 +146,13 @@ impl Connections {
     fn enforce(&self, connection: &Connection, now: u64, limits: &TimeLimits) {
         let passed =
             |since: u64, limit: Duration| u128::from(now.saturating_sub(since)) > limit.as_millis();
-        let stalled = connection.stalled.load(Relaxed);
-        let expired = if stalled > 0 && passed(stalled - 1, limits.write) {
-            &self.metrics.write_expired
-        } else {
-            match connection.waiting() {
-                (Phase::Head, since) if passed(since, limits.header) => {
-                    &self.metrics.header_expired
-                }
-                (Phase::Idle, since) if passed(since, limits.idle) => &self.metrics.idle_expired,
-                _ => return,
+        let expired = match (connection.stalled.load(Relaxed), connection.waiting()) {
+            (0, (Phase::Head, since)) if passed(since, limits.header) => {
+                &self.metrics.header_expired
             }
+            (0, (Phase::Idle, since)) if passed(since, limits.idle) => &self.metrics.idle_expired,
+            (stalled @ 1.., _) if passed(stalled - 1, limits.write) => &self.metrics.write_expired,
+            _ => return,
         };
         if connection.tell(Command::Close) {
             expired.inc();
@@ -195,6 +191,10 @@ impl Connection {
         let stalled = self.stalled.load(Relaxed);
         if room && stalled > 0 {
             self.stalled.store(0, Relaxed);
+            // The body may have been buffered long ago: the connection is idle from here on.
+            if self.waiting().0 == Phase::Idle {
+                self.enter(Phase::Idle);
+            }
         } else if !room && stalled == 0 {
             self.stalled.store(self.clock.load(Relaxed) + 1, Relaxed);
         }

@@ -18,6 +18,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use warp::{Filter, Rejection, Reply};
 
+/// Length of the body of `/large`.
+pub(crate) const LARGE: usize = 64 << 20;
 /// The most bytes `/echo` takes.
 pub(crate) const ECHO_LIMIT: usize = 100_000;
 
@@ -89,7 +91,7 @@ fn routes(
             "waited"
         }
     });
-    let large = warp::get().and(warp::path!("large")).map(|| vec![b'x'; 64 << 20]);
+    let large = warp::get().and(warp::path!("large")).map(|| vec![b'x'; LARGE]);
     let echo = warp::post()
         .and(warp::path!("echo"))
         .and(warp::header::optional("content-length"))
@@ -110,4 +112,30 @@ pub(crate) async fn exchange(address: SocketAddr, request: &str) -> String {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.unwrap();
     String::from_utf8(answer).unwrap()
+}
+
+/// Opens a connection and sends `request` as it is.
+pub(crate) async fn send(address: SocketAddr, request: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream
+}
+
+/// Everything the server still sends, until it closes.
+pub(crate) async fn rest(stream: &mut TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    // A reset is also an end.
+    let _ = stream.read_to_end(&mut bytes).await;
+    bytes
+}
+
+/// Reads until the text so far ends with `end`.
+pub(crate) async fn read_until(stream: &mut TcpStream, end: &str) -> String {
+    let mut bytes = Vec::new();
+    while !bytes.ends_with(end.as_bytes()) {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).await.unwrap();
+        bytes.push(byte[0]);
+    }
+    String::from_utf8(bytes).unwrap()
 }
