@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::ValueEnum;
+use model::parse_duration;
 use window::{Config, ConfigError, WindowKind};
 
 /// What to do with the checkpoints at start.
@@ -19,9 +20,10 @@ pub enum Rebuild {
 
 /// Settings of the job, on the command line or in the environment.
 #[derive(Debug, Clone, clap::Args)]
+#[group(id = "stream-job")]
 #[command(next_help_heading = "Stream job")]
 pub struct Args {
-    /// Windows to keep, of: all, day, 24h, 1h, 5m, 1m.
+    /// Windows to keep, of: all, day, 24h, 1h, 5m, 1m
     #[arg(
         long,
         env = "TOPLINE_WINDOWS",
@@ -30,53 +32,54 @@ pub struct Args {
     )]
     pub windows: Vec<WindowKind>,
 
-    /// Length of the top lists; the greatest `k` that can be asked for.
+    /// Length of the top lists; the greatest `k` that can be asked for
     #[arg(long, env = "TOPLINE_MAX_K", default_value_t = 100)]
     pub max_k: u32,
 
-    /// How far the watermark trails the greatest event time seen, in seconds.
-    #[arg(long, env = "TOPLINE_ALLOWED_DISORDER", default_value_t = 5)]
-    pub allowed_disorder: u64,
+    /// How far the watermark trails the greatest event time seen
+    #[arg(long, env = "TOPLINE_ALLOWED_DISORDER", default_value = "5s", value_parser = parse_duration)]
+    pub allowed_disorder: Duration,
 
-    /// A business day closes when a date this many days later has been seen.
+    /// A business day closes when a date this many days later has been seen
     #[arg(long, env = "TOPLINE_ALLOWED_LATENESS_DAYS", default_value_t = 2)]
     pub allowed_lateness_days: u32,
 
-    /// Days that closed business days are kept.
+    /// Days that closed business days are kept
     #[arg(long, env = "TOPLINE_DAY_RETENTION", default_value_t = 90)]
     pub day_retention: u32,
 
-    /// Hours that idempotency keys are remembered.
-    #[arg(long, env = "TOPLINE_KEY_RETENTION_HOURS", default_value_t = 24)]
-    pub key_retention_hours: u64,
+    /// Time that idempotency keys are remembered
+    #[arg(long, env = "TOPLINE_KEY_RETENTION", default_value = "24h", value_parser = parse_duration)]
+    pub key_retention: Duration,
 
-    /// The most idempotency keys remembered in a partition; the oldest go first.
+    /// The most idempotency keys remembered in a partition; the oldest go first
     #[arg(long, env = "TOPLINE_MAX_KEYS", default_value_t = 4_000_000)]
     pub max_keys: usize,
 
     /// The most pairs of a store and an item counted in a partition. The job ends when there are
-    /// more, rather than use memory without bound (about 100 bytes a pair, and as much in the view).
+    /// more, rather than use memory without bound (about 100 bytes a pair, and as much in the view)
     #[arg(long, env = "TOPLINE_MAX_PAIRS", default_value_t = 50_000_000)]
     pub max_pairs: usize,
 
-    /// Milliseconds that changes are gathered before they show, under load; a change made while
-    /// nothing else happens shows at once.
-    #[arg(long, env = "TOPLINE_FLUSH_INTERVAL", default_value_t = 5)]
-    pub flush_interval: u64,
+    /// Time that changes are gathered before they show, under load; a change made while nothing
+    /// else happens shows at once
+    #[arg(long, env = "TOPLINE_FLUSH_INTERVAL", default_value = "5ms", value_parser = parse_duration)]
+    pub flush_interval: Duration,
 
-    /// Seconds between checkpoints.
-    #[arg(long, env = "TOPLINE_CHECKPOINT_INTERVAL", default_value_t = 10)]
-    pub checkpoint_interval: u64,
+    /// Time between checkpoints
+    #[arg(long, env = "TOPLINE_CHECKPOINT_INTERVAL", default_value = "10s", value_parser = parse_duration)]
+    pub checkpoint_interval: Duration,
 
-    /// Hours that the embedded log keeps batches that are in a checkpoint.
-    #[arg(long, env = "TOPLINE_LOG_RETENTION_HOURS", default_value_t = 168)]
-    pub log_retention_hours: u64,
+    /// Time that the log keeps batches; never goes before they are in a checkpoint
+    #[arg(long, env = "TOPLINE_LOG_RETENTION", default_value = "168h", value_parser = parse_duration)]
+    pub log_retention: Duration,
 
-    /// The most megabytes that the embedded log keeps of a partition, of what is in a checkpoint.
-    #[arg(long, env = "TOPLINE_LOG_RETENTION_MB")]
-    pub log_retention_mb: Option<u64>,
+    /// Bytes that the log keeps of a partition, at least what is not in a checkpoint; no limit if
+    /// not given
+    #[arg(long, env = "TOPLINE_LOG_RETENTION_BYTES")]
+    pub log_retention_bytes: Option<u64>,
 
-    /// Discard the checkpoints and count the stream again.
+    /// Discard the checkpoints and count the stream again
     #[arg(
         long,
         env = "TOPLINE_REBUILD",
@@ -127,10 +130,10 @@ impl Args {
         let config = Config {
             kinds: self.windows.clone(),
             k: self.max_k,
-            disorder: Duration::from_secs(self.allowed_disorder),
+            disorder: self.allowed_disorder,
             lateness_days: self.allowed_lateness_days,
             day_retention_days: self.day_retention,
-            key_retention: Duration::from_secs(self.key_retention_hours.saturating_mul(3600)),
+            key_retention: self.key_retention,
             max_keys: self.max_keys,
         };
         config.validate()?;
@@ -142,17 +145,16 @@ impl Args {
     /// # Errors
     /// The first one out of range.
     pub fn config(&self, directory: PathBuf) -> Result<JobConfig, ConfigError> {
-        let checkpoint_interval = Duration::from_secs(self.checkpoint_interval);
         Ok(JobConfig {
             window: self.window()?,
             directory,
             max_pairs: self.max_pairs,
-            flush_interval: Duration::from_millis(self.flush_interval),
-            checkpoint_interval,
+            flush_interval: self.flush_interval,
+            checkpoint_interval: self.checkpoint_interval,
             retention: RetentionConfig {
-                age: Duration::from_secs(self.log_retention_hours.saturating_mul(3600)),
-                max_bytes: self.log_retention_mb.map(|megabytes| megabytes.saturating_mul(1 << 20)),
-                interval: checkpoint_interval.max(Duration::from_secs(1)),
+                age: self.log_retention,
+                max_bytes: self.log_retention_bytes,
+                interval: self.checkpoint_interval.max(Duration::from_secs(1)),
             },
             rebuild: self.rebuild,
         })

@@ -4,7 +4,7 @@
 use std::{
     fmt::Write,
     io::IsTerminal,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::{Path, PathBuf},
     pin::pin,
     sync::{Arc, atomic::AtomicU64, atomic::Ordering},
@@ -22,8 +22,12 @@ use loadgen::{
 };
 use model::{BusinessDate, ItemId, StoreId};
 
-/// Stores and items shown: so many columns fit into 80 characters.
-const SHOWN: usize = 3;
+use crate::serve::{self, ServerArgs};
+
+/// Stores and items shown, if there is room for so many.
+const SHOWN: usize = 4;
+/// The widest a table may be, in characters.
+const WIDTH: usize = 80;
 /// A line under the header and no others.
 const TABLE_STYLE: &str = "     ──            ";
 /// How often the progress bar moves.
@@ -33,53 +37,24 @@ const LINE_EVERY: Duration = Duration::from_secs(5);
 
 /// Settings of `topline demo`.
 #[derive(Debug, Clone, Args)]
-pub struct DemoArgs {
+pub(crate) struct DemoArgs {
     /// Recorded purchases to play instead of a shopping day: a .parquet or .csv file with the columns
     /// `store_id`, `household_id`, `basket_id`, `product_id`, `quantity` and `transaction_timestamp`
     #[arg(long, env = "TOPLINE_DEMO_DATA", value_name = "FILE")]
-    pub data: Option<PathBuf>,
-    /// Where to keep the data; empty or not there yet [default: a temporary directory]
-    #[arg(long, env = "TOPLINE_DATA_DIR", value_name = "DIR")]
-    pub data_dir: Option<PathBuf>,
+    pub(crate) data: Option<PathBuf>,
     /// End after the check instead of serving on
     #[arg(long, env = "TOPLINE_DEMO_EXIT")]
-    pub exit: bool,
-    /// Address of the public listener
-    #[arg(long, env = "TOPLINE_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
-    pub listen: SocketAddr,
-    /// Address of the admin listener
-    #[arg(
-        long,
-        env = "TOPLINE_ADMIN_LISTEN",
-        default_value = "127.0.0.1:9090",
-        value_name = "ADDRESS"
-    )]
-    pub admin_listen: SocketAddr,
+    pub(crate) exit: bool,
     #[command(flatten)]
-    pub day: ShoppingDayArgs,
+    pub(crate) day: ShoppingDayArgs,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
 }
 
 impl DemoArgs {
-    /// Refuses what would make the demo fail later: a port taken, or a data directory in use.
-    pub fn check(&self) -> anyhow::Result<()> {
-        ensure_free(self.listen, "--listen")?;
-        ensure_free(self.admin_listen, "--admin-listen")?;
-        match &self.data_dir {
-            Some(dir) => ensure_fresh(dir),
-            None => Ok(()),
-        }
-    }
-}
-
-/// Refuses an address nobody can listen on now.
-fn ensure_free(address: SocketAddr, flag: &str) -> anyhow::Result<()> {
-    match TcpListener::bind(address) {
-        Ok(_) => Ok(()),
-        Err(error) => bail!(
-            "cannot listen on {address}: {error}\n\
-             choose another address with {flag}, such as {flag} {}:0 for any free port",
-            address.ip()
-        ),
+    /// Refuses a data directory with data in it.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        self.server.data_dir.as_deref().map_or(Ok(()), ensure_fresh)
     }
 }
 
@@ -101,15 +76,48 @@ fn ensure_fresh(dir: &Path) -> anyhow::Result<()> {
 
 /// How the demo ended.
 #[derive(Debug)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// How the answers compare with the tally.
-    pub verification: Verification,
+    pub(crate) verification: Verification,
     /// A store worth asking about.
-    pub store: StoreId,
+    pub(crate) store: StoreId,
     /// An item worth asking about.
-    pub item: ItemId,
+    pub(crate) item: ItemId,
     /// The newest business date.
-    pub date: BusinessDate,
+    pub(crate) date: BusinessDate,
+}
+
+/// `topline demo`: starts a server, plays against it, and serves on until Ctrl-C or SIGTERM.
+pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<()> {
+    args.check()?;
+    let config = args.server.job.window()?;
+    // Removed when the demo ends.
+    let temporary = tempfile::tempdir().context("cannot make a temporary directory")?;
+    let data_dir = args.server.data_dir.clone().unwrap_or_else(|| temporary.path().to_owned());
+    let running = serve::start(&args.server, data_dir).await?;
+    let (public, admin) = (running.public, running.admin);
+    let mut outcome = Ok(());
+    let played = async {
+        match Box::pin(play(&format!("http://{public}"), &args, &config)).await {
+            Err(error) => outcome = Err(error),
+            Ok(played) => {
+                outcome = played.ensure_verified();
+                if outcome.is_ok() && !args.exit {
+                    println!("\nServing on. Try:\n{}", played.calls_to_try(public, admin));
+                    println!("Ctrl-C ends it.");
+                    serve::terminated().await;
+                }
+            }
+        }
+    };
+    let stop = async {
+        tokio::select! {
+            () = played => {}
+            () = serve::terminated() => {}
+        }
+    };
+    Box::pin(running.until(stop)).await?;
+    outcome
 }
 
 /// Plays, shows and checks against the server at `base_url`, which aggregates by `config`.
@@ -117,7 +125,7 @@ pub struct Outcome {
 /// # Errors
 /// If the purchases cannot be read or sent, or the answers cannot be had. Answers that differ are not
 /// an error here: see [`Outcome::ensure_verified`].
-pub async fn play(
+pub(crate) async fn play(
     base_url: &str,
     args: &DemoArgs,
     config: &window::Config,
@@ -236,8 +244,18 @@ async fn show_tables(client: &Client) -> anyhow::Result<(StoreId, ItemId)> {
     Ok((store_id(store), ItemId(item)))
 }
 
-/// A column for each list, a row for each rank.
+/// A column for each list, as many as there is room for.
 fn table(lists: &[(String, Vec<Entry>)]) -> Table {
+    let fits = |table: &Table| table.lines().all(|line| line.chars().count() <= WIDTH);
+    (1..=lists.len())
+        .rev()
+        .map(|columns| table_of(&lists[..columns]))
+        .find(fits)
+        .unwrap_or_else(|| table_of(&lists[..lists.len().min(1)]))
+}
+
+/// A column for each list, a row for each rank.
+fn table_of(lists: &[(String, Vec<Entry>)]) -> Table {
     let mut table = Table::new();
     table.load_preset(TABLE_STYLE);
     table.set_header(
@@ -279,7 +297,7 @@ fn show_verification(found: &Verification) {
 
 impl Outcome {
     /// Fails if an answer differs from the tally.
-    pub fn ensure_verified(&self) -> anyhow::Result<()> {
+    pub(crate) fn ensure_verified(&self) -> anyhow::Result<()> {
         match self.verification.differences {
             0 => Ok(()),
             count => bail!("{count} answers differ from what was acknowledged"),
@@ -287,7 +305,7 @@ impl Outcome {
     }
 
     /// Calls to try while the server goes on.
-    pub fn calls_to_try(&self, public: SocketAddr, admin: SocketAddr) -> String {
+    pub(crate) fn calls_to_try(&self, public: SocketAddr, admin: SocketAddr) -> String {
         let Self { store, item, date, .. } = self;
         let mut text = String::new();
         let mut line = |call: String| {
@@ -316,6 +334,7 @@ async fn watch<T>(
     let mut meter = Meter::new(verb, unit, total);
     let mut work = pin!(work);
     let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let result = loop {
         tokio::select! {
             result = &mut work => break result,
@@ -370,5 +389,45 @@ impl Meter {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_have_as_many_columns_as_fit_a_terminal() {
+        let lists = |id: u64| {
+            let list: Vec<Entry> = (0..10).map(|rank| (id, 9_999_999 - rank)).collect();
+            vec![(format!("item {id}"), list); SHOWN]
+        };
+        for (id, columns) in [(99_999, 4), (9_999_999_999_999, 2)] {
+            let table = table(&lists(id));
+            assert_eq!(table.column_count(), 1 + columns, "{table}");
+            assert_eq!(table.lines().count(), 12, "{table}");
+        }
+    }
+
+    #[test]
+    fn a_directory_with_data_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        ensure_fresh(dir.path()).unwrap();
+        ensure_fresh(&dir.path().join("later")).unwrap();
+        std::fs::write(dir.path().join("log"), "").unwrap();
+        let refusal = ensure_fresh(dir.path()).unwrap_err().to_string();
+        assert!(refusal.contains("is not empty"), "{refusal}");
+    }
+
+    #[test]
+    fn differences_fail_the_demo() {
+        let outcome = |differences| Outcome {
+            verification: Verification { differences, ..Verification::default() },
+            store: StoreId(7),
+            item: ItemId(123),
+            date: "20210101".parse().unwrap(),
+        };
+        assert!(outcome(0).ensure_verified().is_ok());
+        assert!(outcome(1).ensure_verified().is_err());
     }
 }

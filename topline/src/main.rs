@@ -1,2 +1,36 @@
-//! (to be written)
-fn main() {}
+//! Topline: what sells best, where, right now.
+//!
+//! This file only reads the command line; [`serve`] wires the services, [`demo`] plays a day.
+
+mod admin;
+mod cli;
+mod demo;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = telemetry::init_tracing(cli.log_format, &cli.log)
+        .map_err(Into::into)
+        .and_then(|()| cli::runtime())
+        .and_then(|runtime| {
+            runtime.block_on(async {
+                match cli.command {
+                    Command::Serve(args) => serve::run(args).await,
+                    Command::Demo(args) => Box::pin(demo::run(args)).await,
+                }
+            })
+        });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("topline: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

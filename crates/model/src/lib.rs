@@ -17,4 +17,4 @@ pub use ids::{CustomerId, ItemId, Offset, ProducerId, Sequence, StoreId};
 pub use partition::{InvalidPartitionCount, Partition, PartitionCount};
 pub use position::{Position, PositionParseError};
 pub use purchase::{IdempotencyKey, Line, MAX_LINES, Purchase};
-pub use time::{BusinessDate, DateError, Timestamp, TimestampError};
+pub use time::{BusinessDate, DateError, Timestamp, TimestampError, parse_duration};

@@ -95,6 +95,18 @@ impl FromStr for Timestamp {
     }
 }
 
+/// Reads a duration such as `10s`, `500ms` or `1m 30s`, for the flags of a command.
+///
+/// # Errors
+/// What is wrong with the text; zero and negative durations are refused.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    text.parse::<jiff::SignedDuration>()
+        .ok()
+        .and_then(|duration| Duration::try_from(duration).ok())
+        .filter(|duration| !duration.is_zero())
+        .ok_or_else(|| "expected a duration above zero such as 10s, 500ms or 1m 30s".to_owned())
+}
+
 /// A business date, written `yyyyMMdd`, between the years 0000 and 9999.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BusinessDate(i32);
@@ -228,6 +240,15 @@ mod tests {
     fn what_is_not_an_instant_is_refused() {
         for text in ["", "2021-01-01", "2021-01-01T09:30:00", "yesterday", "2021-02-30T00:00:00Z"] {
             assert!(text.parse::<Timestamp>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_need_a_unit_and_are_not_negative() {
+        assert_eq!(parse_duration("10s"), Ok(Duration::from_secs(10)));
+        assert_eq!(parse_duration("1m 30s"), Ok(Duration::from_secs(90)));
+        for text in ["", "10", "-1s", "0s", "soon"] {
+            assert!(parse_duration(text).is_err(), "{text}");
         }
     }
 }

@@ -1,0 +1,41 @@
+//! The command line.
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use telemetry::LogFormat;
+use tokio::runtime::Runtime;
+
+use crate::{demo::DemoArgs, serve::ServerArgs};
+
+/// What sells best, where, right now: top lists from a stream of purchases.
+#[derive(Debug, Parser)]
+#[command(version, about, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// How log lines look: text or json
+    #[arg(long, env = "TOPLINE_LOG_FORMAT", default_value = "text", global = true)]
+    pub(crate) log_format: LogFormat,
+
+    /// What is logged: a level, or levels by module, such as `info,topline=debug`
+    #[arg(long, env = telemetry::LOG_ENV, default_value = "info", global = true)]
+    pub(crate) log: String,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "made once")]
+pub(crate) enum Command {
+    /// Serve everything from one process, on an embedded log
+    Serve(ServerArgs),
+    /// Play a day of purchases against a server of its own, check every answer, and go on serving
+    Demo(DemoArgs),
+}
+
+/// The runtime that serves requests. The workers of the job have threads of their own.
+pub(crate) fn runtime() -> anyhow::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")
+}

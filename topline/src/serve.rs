@@ -1,0 +1,288 @@
+//! All services in one process, on the embedded log.
+//!
+//! Start: listeners, log, view, job, ingest. Stop, in the order that loses nothing: no new requests and
+//! those at hand answered; what is queued made durable; the job's last checkpoints; the log.
+
+use std::{future::Future, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use anyhow::{Context, anyhow};
+use clap::Args;
+use http_server::{
+    ADMIN_ROUTES, ADMIN_SERVICE, ListenerConfig, Readiness, RouteTable, admin_routes,
+};
+use ingest::{IngestArgs, IngestHandle};
+use log::{CommitObserver, EmbeddedConfig, EmbeddedLog, Log};
+use model::{Offset, Partition, PartitionCount};
+use stream_job::Job;
+use telemetry::{LogMetrics, Metrics};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
+use view::{StreamEnd, View, ViewConfig};
+use warp::Filter;
+
+use crate::admin;
+
+/// How often the metrics that are read off, not counted along, are brought up to date.
+const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Settings of a server.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ServerArgs {
+    /// Address of the public listener
+    #[arg(long, env = "TOPLINE_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
+    pub(crate) listen: SocketAddr,
+
+    /// Address of the admin listener: metrics, health, readiness, side outputs
+    #[arg(
+        long,
+        env = "TOPLINE_ADMIN_LISTEN",
+        default_value = "127.0.0.1:9090",
+        value_name = "ADDRESS"
+    )]
+    pub(crate) admin_listen: SocketAddr,
+
+    /// Where the data is [default: ./topline-data; for a demo a temporary directory]
+    #[arg(long, env = "TOPLINE_DATA_DIR", value_name = "DIRECTORY")]
+    pub(crate) data_dir: Option<PathBuf>,
+
+    /// Partitions of the stream, 1 to 1024; fixed when the data directory is made
+    #[arg(long, env = "TOPLINE_PARTITIONS", default_value = "4", value_parser = partitions)]
+    pub(crate) partitions: PartitionCount,
+
+    #[command(flatten)]
+    pub(crate) listener: ListenerConfig,
+    #[command(flatten)]
+    pub(crate) ingest: IngestArgs,
+    #[command(flatten)]
+    pub(crate) job: stream_job::Args,
+    #[command(flatten)]
+    pub(crate) query: query_api::Args,
+}
+
+fn partitions(text: &str) -> Result<PartitionCount, String> {
+    let count = text.parse().map_err(|_| format!("'{text}' is not a number"))?;
+    PartitionCount::new(count).map_err(|error| error.to_string())
+}
+
+/// `topline serve`: until Ctrl-C or SIGTERM.
+pub(crate) async fn run(args: ServerArgs) -> anyhow::Result<()> {
+    let data_dir = args.data_dir.clone().unwrap_or_else(|| "topline-data".into());
+    let running = start(&args, data_dir).await?;
+    running.until(terminated()).await
+}
+
+/// Resolves at Ctrl-C or SIGTERM.
+pub(crate) async fn terminated() {
+    let mut terminate = match signal(SignalKind::terminate()) {
+        Ok(terminate) => terminate,
+        Err(error) => {
+            tracing::warn!(%error, "cannot wait for SIGTERM; only Ctrl-C stops the server in order");
+            let _asked = tokio::signal::ctrl_c().await;
+            return;
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+/// A server that is running.
+#[derive(Debug)]
+pub(crate) struct Running {
+    /// Where the public listener is.
+    pub(crate) public: SocketAddr,
+    /// Where the admin listener is.
+    pub(crate) admin: SocketAddr,
+    log: Arc<EmbeddedLog>,
+    ingest: IngestHandle,
+    job: JoinHandle<Result<(), stream_job::JobError>>,
+    listener: JoinHandle<()>,
+    admin_listener: JoinHandle<()>,
+    stop_listener: CancellationToken,
+    stop_ingest: CancellationToken,
+    stop_job: CancellationToken,
+    stop_admin: CancellationToken,
+}
+
+/// Starts everything; the listeners answer from here on, GETs with 503 until the job has recovered.
+///
+/// # Errors
+/// If an address is taken, or the data cannot be used; the message says what to do.
+pub(crate) async fn start(args: &ServerArgs, data_dir: PathBuf) -> anyhow::Result<Running> {
+    let metrics = Metrics::new()?;
+    let public_listener = bind(args.listen, "--listen").await?;
+    let admin_listener = bind(args.admin_listen, "--admin-listen").await?;
+    let (public, admin) = (public_listener.local_addr()?, admin_listener.local_addr()?);
+    let (log, view, job) = open(args, data_dir, &metrics).await?;
+    let stream: Arc<dyn Log> = log.clone();
+
+    let [stop_listener, stop_ingest, stop_job, stop_admin] =
+        std::array::from_fn(|_| CancellationToken::new());
+    let side_outputs = job.side_outputs();
+    let job = tokio::spawn(job.run(stop_job.clone()));
+    let ingest = ingest::start(&args.ingest, &stream, &metrics.ingest, &stop_ingest);
+
+    let listener = tokio::spawn(http_server::serve(
+        public_listener,
+        query_api::routes(view.clone(), metrics.view.clone(), &args.query).or(ingest::routes(
+            ingest.clone(),
+            &args.ingest,
+            metrics.ingest.clone(),
+        )),
+        RouteTable::new(&metrics.http)
+            .with(query_api::SERVICE, query_api::ROUTES)
+            .with(ingest::SERVICE, ingest::ROUTES),
+        args.listener.clone(),
+        metrics.http.listener("public"),
+        stop_listener.clone(),
+    ));
+    let readiness = Readiness::new();
+    tokio::spawn(sample(log.clone(), view, metrics.clone(), readiness.clone(), stop_admin.clone()));
+    let admin_listener = tokio::spawn(http_server::serve(
+        admin_listener,
+        admin_routes(metrics.registry.clone(), readiness).or(admin::routes(side_outputs)),
+        RouteTable::new(&metrics.http)
+            .with(ADMIN_SERVICE, ADMIN_ROUTES)
+            .with(admin::SERVICE, admin::ROUTES),
+        ListenerConfig::default(),
+        metrics.http.listener("admin"),
+        stop_admin.clone(),
+    ));
+    tracing::info!("serving on http://{public}, admin on http://{admin}");
+    Ok(Running {
+        public,
+        admin,
+        log,
+        ingest,
+        job,
+        listener,
+        admin_listener,
+        stop_listener,
+        stop_ingest,
+        stop_job,
+        stop_admin,
+    })
+}
+
+async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!(
+            "cannot listen on {address}; choose another address with {flag}, such as {flag} {}:0 for \
+             any free port",
+            address.ip()
+        )
+    })
+}
+
+/// Opens what is on the disk. Blocks for long on large data, so on a thread of its own.
+async fn open(
+    args: &ServerArgs,
+    data_dir: PathBuf,
+    metrics: &Metrics,
+) -> anyhow::Result<(Arc<EmbeddedLog>, Arc<View>, Job)> {
+    let job_config = args.job.config(data_dir.join("checkpoints"))?;
+    let mut config = EmbeddedConfig::new(data_dir.join("log"), args.partitions);
+    config.observer = Some(Arc::new(Commits(metrics.log.clone())));
+    let view_config = ViewConfig {
+        partitions: args.partitions,
+        window: job_config.window.clone(),
+        max_rendered_bytes: args.query.max_rendered_bytes,
+    };
+    let metrics = metrics.job.clone();
+    tokio::task::spawn_blocking(move || {
+        let log = EmbeddedLog::open(config)?;
+        let view = View::new(&view_config, Arc::new(End(log.clone())));
+        let job = Job::open(job_config, log.clone(), view.clone(), metrics)?;
+        Ok((log, view, job))
+    })
+    .await?
+}
+
+/// Tells the view where the log ends.
+#[derive(Debug)]
+struct End(Arc<EmbeddedLog>);
+
+impl StreamEnd for End {
+    fn next_offset(&self, partition: Partition) -> Offset {
+        self.0.bounds(partition).next
+    }
+}
+
+/// Tells the metrics of the log's commits.
+struct Commits(LogMetrics);
+
+impl CommitObserver for Commits {
+    fn committed(&self, batches: usize, _bytes: usize, took: Duration) {
+        self.0.commit_batches.observe(batches as f64);
+        self.0.commit_duration.observe(took.as_secs_f64());
+    }
+}
+
+/// Keeps up to date what is read off, not counted along: readiness, and sizes of log and view.
+async fn sample(
+    log: Arc<EmbeddedLog>,
+    view: Arc<View>,
+    metrics: Metrics,
+    readiness: Readiness,
+    stop: CancellationToken,
+) {
+    let recovered = readiness.condition("view", "the job is recovering");
+    let partitions: Vec<_> =
+        log.partitions().iter().map(|p| (p, metrics.log.partition(p.0))).collect();
+    let mut ticks = tokio::time::interval(SAMPLE_INTERVAL);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        if view.is_ready() {
+            recovered.ready();
+        }
+        query_api::record(&view, &metrics.view);
+        for (partition, metrics) in &partitions {
+            let bounds = log.bounds(*partition);
+            metrics.end_offset.set(bounds.next.0 as i64);
+            metrics.earliest_offset.set(bounds.earliest.0 as i64);
+            metrics.held_bytes.set(log.held_bytes(*partition) as i64);
+        }
+        match log.storage_bytes() {
+            Ok(bytes) => metrics.log.storage_bytes.set(bytes as i64),
+            Err(error) => tracing::warn!(%error, "the size of the log cannot be read"),
+        }
+    }
+}
+
+impl Running {
+    /// Serves until `stop` resolves, then ends in order.
+    ///
+    /// # Errors
+    /// If a service fails: at once, without order, for what was not acknowledged by then is not
+    /// to be pretended durable.
+    pub(crate) async fn until(mut self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+        tokio::select! {
+            () = stop => {}
+            failure = self.log.failed() => return Err(failure.into()),
+            () = self.ingest.failed() => {
+                let reason = self.ingest.failure().map(ToString::to_string).unwrap_or_default();
+                return Err(anyhow!("purchases can no longer be made durable: {reason}"));
+            }
+            ended = &mut self.job => {
+                ended??;
+                return Err(anyhow!("the job has ended by itself"));
+            }
+        }
+        tracing::info!("stopping: answering what is at hand");
+        self.stop_listener.cancel();
+        self.listener.await?;
+        self.stop_ingest.cancel();
+        self.ingest.drained().await;
+        self.stop_job.cancel();
+        self.job.await??;
+        self.log.shutdown().await?;
+        self.stop_admin.cancel();
+        self.admin_listener.await?;
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
