@@ -1,12 +1,6 @@
 //! The closed business days of all partitions.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use model::{BusinessDate, Partition, PartitionCount};
 use parking_lot::RwLock;
@@ -20,25 +14,15 @@ type Days = BTreeMap<BusinessDate, Arc<FinalDay>>;
 #[derive(Debug)]
 pub(crate) struct Finals {
     days: Box<[RwLock<Days>]>,
-    epoch: AtomicU64,
 }
 
 impl Finals {
     pub(crate) fn new(partitions: PartitionCount) -> Self {
-        Self {
-            days: partitions.iter().map(|_| RwLock::default()).collect(),
-            epoch: AtomicU64::new(0),
-        }
-    }
-
-    /// Changes whenever a day is closed. Read before the lists, it tells whether they still hold.
-    pub(crate) fn epoch(&self) -> u64 {
-        self.epoch.load(Ordering::SeqCst)
+        Self { days: partitions.iter().map(|_| RwLock::default()).collect() }
     }
 
     pub(crate) fn insert(&self, partition: Partition, day: Arc<FinalDay>) {
         self.days[partition.0 as usize].write().insert(day.date, day);
-        self.epoch.fetch_add(1, Ordering::SeqCst);
     }
 
     pub(crate) fn remove(&self, partition: Partition, date: BusinessDate) {

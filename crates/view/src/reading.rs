@@ -18,8 +18,6 @@ use crate::{
 pub(crate) struct Reading {
     pub(crate) kind: WindowKind,
     pub(crate) span: Span,
-    /// Of the closed days; 0 if they do not matter.
-    pub(crate) epoch: u64,
     pub(crate) partitions: Range<u32>,
     pub(crate) as_of: AsOf,
     pub(crate) clock: Option<Timestamp>,
@@ -27,12 +25,11 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
-    pub(crate) fn new(kind: WindowKind, span: Span, epoch: u64, partitions: Range<u32>) -> Self {
+    pub(crate) fn new(kind: WindowKind, span: Span, partitions: Range<u32>) -> Self {
         let next = Vec::with_capacity(partitions.len());
         Self {
             kind,
             span,
-            epoch,
             partitions,
             as_of: AsOf { next, watermark: None, lag: Duration::ZERO },
             clock: None,
@@ -72,7 +69,7 @@ impl Reading {
 
     /// What an answer is made from, given the version of the list.
     pub(crate) fn source(&self, version: u64) -> Source {
-        Source { window: self.window(), version, epoch: self.epoch }
+        Source { window: self.window(), version }
     }
 
     /// The window that the list read is about.

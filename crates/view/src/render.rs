@@ -22,14 +22,13 @@ const MAX_PER_CELL: usize = 8;
 /// Memory of a rendered answer besides its body.
 const OVERHEAD: usize = size_of::<Rendered>() + 64;
 
-/// What a rendered answer was made from. While these are the same, so is the answer.
+/// What a rendered answer was made from. While these are the same, so is the answer: a day that
+/// closes with sales not yet in the lists has the version raised in the same flush.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Source {
     pub(crate) window: Window,
     /// Of the cell, or of the chain-wide lists.
     pub(crate) version: u64,
-    /// Of the closed days; 0 if the answer does not depend on them.
-    pub(crate) epoch: u64,
 }
 
 /// The body of an answer up to what changes with every batch, and its entity tag.

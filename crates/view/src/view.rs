@@ -367,8 +367,7 @@ impl View {
             return Err(ReadError::LengthOutOfRange { k: query.k, max: self.max_k() });
         }
         let span = self.span(query)?;
-        let epoch = if matches!(span, Span::Day(_)) { self.finals.epoch() } else { 0 };
-        let mut reading = Reading::new(query.kind, span, epoch, self.concerned(query.subject));
+        let mut reading = Reading::new(query.kind, span, self.concerned(query.subject));
         for p in reading.partitions.clone().map(Partition) {
             let progress = self.progress(p);
             reading.add(p, &progress, self.lag(p, &progress, now));

@@ -12,7 +12,7 @@ use std::{
     thread,
 };
 
-use common::{base_date, partitions};
+use common::{base_date, partitions, store_of};
 use model::{BusinessDate, ItemId, Offset, Partition, StoreId, Timestamp};
 use serde_json::Value;
 use view::{Format, PartitionWriter, Query, Subject, View};
@@ -200,10 +200,7 @@ fn read(view: &View, store: StoreId, writing: &AtomicUsize) {
 #[test]
 fn readers_see_neither_the_past_again_nor_a_flush_in_part() {
     let (view, writers, _) = common::ready_view();
-    let stores: Vec<StoreId> = partitions()
-        .iter()
-        .map(|p| (0..).map(StoreId).find(|&store| partitions().of(store) == p).unwrap())
-        .collect();
+    let stores: Vec<StoreId> = partitions().iter().map(store_of).collect();
     let writing = AtomicUsize::new(writers.len());
     let start = Barrier::new(writers.len() + 2);
     thread::scope(|scope| {

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use common::{
     Call, Event, ITEMS, LATENESS, RETENTION, STORES, Step, Truth, expected, is_known, newest,
-    partitions, ready_view,
+    partitions, ready_view, store_of, tell,
 };
 use model::{BusinessDate, ItemId, Partition, StoreId, Timestamp};
 use proptest::{collection, prelude::*};
@@ -171,4 +171,67 @@ proptest! {
         check(&view, &truths);
         prop_assert!(view.stats().rendered_bytes <= common::config().max_rendered_bytes);
     }
+}
+
+/// A date that is closed in one partition only has totals that do not show in any slot.
+#[test]
+fn a_date_closed_in_some_partitions_goes_on_in_the_others() {
+    let (view, mut writers, _) = ready_view();
+    let mut truths = vec![Truth::new(); writers.len()];
+    let sale = |p, item, quantity| Event::Sale {
+        store: store_of(Partition(p)).0,
+        item,
+        quantity,
+        back: 0,
+    };
+    let step = |before, turn, after| Step { before, turn, after, choices: 4 };
+    let mut flush = |truths: &mut [Truth], p: usize, step: &Step| {
+        tell(&truths[p].step(step), &mut writers[p]);
+    };
+    let large = (0..20).map(|item| sale(0, item, 100 + item)).collect();
+    let small = (0..20).map(|item| sale(1, item, 1)).collect();
+    flush(&mut truths, 1, &step(small, 0, Vec::new()));
+    flush(&mut truths, 0, &step(large, 2, (0..20).map(|item| sale(0, item, 1)).collect()));
+    check(&view, &truths);
+    for item in [19, 2, 18] {
+        flush(&mut truths, 1, &step(vec![sale(1, item, 1)], 0, Vec::new()));
+        check(&view, &truths);
+    }
+    flush(&mut truths, 1, &step(vec![sale(1, 0, 200)], 3, Vec::new()));
+    check(&view, &truths);
+}
+
+/// A run of the core that starts again from an older state is followed until it has caught up.
+#[test]
+fn a_new_run_may_start_from_an_older_state() {
+    let (view, mut writers, _) = ready_view();
+    let mut truths = vec![Truth::new(); writers.len()];
+    let store = store_of(Partition(0));
+    let sale = |item| Event::Sale { store: store.0, item, quantity: 5, back: 0 };
+    let step = |item, choices| Step { before: vec![sale(item)], turn: 0, after: vec![], choices };
+    let first = truths[0].step(&step(1, 0));
+    tell(&first, &mut writers[0]);
+    let mut restarted = truths[0].clone();
+    for item in [2, 1, 3] {
+        tell(&truths[0].step(&step(item, 4)), &mut writers[0]);
+    }
+    check(&view, &truths);
+
+    writers[0].not_ready();
+    tell(&first, &mut writers[0]);
+    writers[0].ready();
+    assert_eq!(view.progress(Partition(0)).next, restarted.progress.next);
+    let query = Query {
+        subject: Subject::Store(store),
+        kind: WindowKind::All,
+        date: None,
+        k: 3,
+        format: Format::V1,
+    };
+    let list = view.list(&query, Timestamp::from_millis(0).unwrap()).unwrap();
+    assert_eq!(list.entries, [(1, 5)]);
+    for item in [2, 1, 3] {
+        tell(&restarted.step(&step(item, 4)), &mut writers[0]);
+    }
+    check(&view, &truths);
 }

@@ -8,7 +8,7 @@ use model::{Offset, Partition};
 use view::WaitError;
 use window::{Progress, Sink};
 
-const LONG: Duration = Duration::from_secs(600);
+const LONG: Duration = Duration::from_mins(10);
 
 #[tokio::test]
 async fn a_wait_ends_when_all_partitions_have_come_so_far() {

@@ -66,6 +66,18 @@ pub(crate) fn ready_view() -> (Arc<View>, Vec<PartitionWriter>, Arc<Ends>) {
     (view, writers, ends)
 }
 
+/// The first store of a partition.
+pub(crate) fn store_of(partition: Partition) -> StoreId {
+    (0..STORES).map(StoreId).find(|&store| partitions().of(store) == partition).unwrap()
+}
+
+/// Makes the calls of a flush.
+pub(crate) fn tell(calls: &[Call], sink: &mut impl Sink) {
+    for call in calls {
+        call.make(sink);
+    }
+}
+
 /// A step of what the core hands on, to be told again later.
 #[derive(Debug, Clone)]
 pub(crate) enum Call {
