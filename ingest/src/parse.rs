@@ -63,9 +63,10 @@ pub fn parse_basket(body: &[u8]) -> Result<Basket, ParseError> {
 /// [`ParseError`] for anything but the form above.
 pub fn parse_entry(line: &[u8]) -> Result<Entry<'_>, ParseError> {
     let fields = parse(line, Form::Entry)?;
+    // The casts are exact: `Id::U32` has checked the range.
     Ok(Entry {
-        store: StoreId(required(fields.store, "storeID")?),
-        customer: CustomerId(required(fields.customer, "custID")?),
+        store: StoreId(required(fields.store, "storeID")? as u32),
+        customer: CustomerId(required(fields.customer, "custID")? as u32),
         date: required(fields.date, "date")?,
         key: fields.key,
         basket: Basket { lines: required(fields.lines, "items")?, occurred_at: fields.occurred_at },
@@ -103,6 +104,20 @@ fn describe(error: &serde_json::Error, place: &Place, form: Form) -> ParseError 
         Form::Basket => format!("{place}{short} (line {line}, column {column})"),
         Form::Entry => format!("{place}{short} (column {column})"),
     })
+}
+
+/// Makes a visitor its own seed: it takes whatever type of value comes, and refuses those it has
+/// no method for.
+macro_rules! seed {
+    ($visitor:ty: $value:ty) => {
+        impl<'de> DeserializeSeed<'de> for $visitor {
+            type Value = $value;
+
+            fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<$value, D::Error> {
+                json.deserialize_any(self)
+            }
+        }
+    };
 }
 
 /// Which fields are known.
@@ -157,8 +172,8 @@ impl Place {
 struct Fields<'a> {
     lines: Option<Vec<Line>>,
     occurred_at: Option<Timestamp>,
-    store: Option<u32>,
-    customer: Option<u32>,
+    store: Option<u64>,
+    customer: Option<u64>,
     date: Option<BusinessDate>,
     key: Option<Cow<'a, str>>,
 }
@@ -169,13 +184,7 @@ struct FieldsSeed<'p> {
     place: &'p Place,
 }
 
-impl<'de> DeserializeSeed<'de> for FieldsSeed<'_> {
-    type Value = Fields<'de>;
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
-        json.deserialize_any(self)
-    }
-}
+seed!(FieldsSeed<'_>: Fields<'de>);
 
 impl<'de> Visitor<'de> for FieldsSeed<'_> {
     type Value = Fields<'de>;
@@ -221,13 +230,7 @@ enum Field {
 
 struct FieldName(Form);
 
-impl<'de> DeserializeSeed<'de> for FieldName {
-    type Value = Field;
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Field, D::Error> {
-        json.deserialize_identifier(self)
-    }
-}
+seed!(FieldName: Field);
 
 impl Visitor<'_> for FieldName {
     type Value = Field;
@@ -251,13 +254,7 @@ impl Visitor<'_> for FieldName {
 
 struct LinesSeed<'p>(&'p Place);
 
-impl<'de> DeserializeSeed<'de> for LinesSeed<'_> {
-    type Value = Vec<Line>;
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Vec<Line>, D::Error> {
-        json.deserialize_any(self)
-    }
-}
+seed!(LinesSeed<'_>: Vec<Line>);
 
 impl<'de> Visitor<'de> for LinesSeed<'_> {
     type Value = Vec<Line>;
@@ -297,13 +294,7 @@ impl<'de> Visitor<'de> for LinesSeed<'_> {
 
 struct LineSeed<'p>(&'p Place);
 
-impl<'de> DeserializeSeed<'de> for LineSeed<'_> {
-    type Value = Line;
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Line, D::Error> {
-        json.deserialize_any(self)
-    }
-}
+seed!(LineSeed<'_>: Line);
 
 impl<'de> Visitor<'de> for LineSeed<'_> {
     type Value = Line;
@@ -339,13 +330,7 @@ enum LineField {
 
 struct LineFieldName;
 
-impl<'de> DeserializeSeed<'de> for LineFieldName {
-    type Value = LineField;
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<LineField, D::Error> {
-        json.deserialize_identifier(self)
-    }
-}
+seed!(LineFieldName: LineField);
 
 impl Visitor<'_> for LineFieldName {
     type Value = LineField;
@@ -365,13 +350,7 @@ impl Visitor<'_> for LineFieldName {
 
 struct Quantity;
 
-impl<'de> DeserializeSeed<'de> for Quantity {
-    type Value = u32;
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<u32, D::Error> {
-        json.deserialize_any(self)
-    }
-}
+seed!(Quantity: u32);
 
 impl Visitor<'_> for Quantity {
     type Value = u32;
@@ -385,63 +364,39 @@ impl Visitor<'_> for Quantity {
     }
 }
 
-/// An id: a number, or a string of its digits. `T` is how wide it is.
-struct Id<T>(std::marker::PhantomData<T>);
+/// An id up to the number given: a number, or a string of its digits.
+#[derive(Clone, Copy)]
+struct Id(u64);
 
-impl Id<u32> {
-    const U32: Self = Self(std::marker::PhantomData);
+impl Id {
+    const U32: Self = Self(u32::MAX as u64);
+    const U64: Self = Self(u64::MAX);
 }
 
-impl Id<u64> {
-    const U64: Self = Self(std::marker::PhantomData);
-}
+seed!(Id: u64);
 
-trait IdNumber: TryFrom<u64> {
-    const MAX: u64;
-}
-
-impl IdNumber for u32 {
-    const MAX: u64 = Self::MAX as u64;
-}
-
-impl IdNumber for u64 {
-    const MAX: u64 = Self::MAX;
-}
-
-impl<'de, T: IdNumber> DeserializeSeed<'de> for Id<T> {
-    type Value = T;
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<T, D::Error> {
-        json.deserialize_any(self)
-    }
-}
-
-impl<T: IdNumber> Visitor<'_> for Id<T> {
-    type Value = T;
+impl Visitor<'_> for Id {
+    type Value = u64;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a whole number from 0 to {}, or a string of its digits", T::MAX)
+        write!(f, "a whole number from 0 to {}, or a string of its digits", self.0)
     }
 
-    fn visit_u64<E: de::Error>(self, number: u64) -> Result<T, E> {
-        T::try_from(number).map_err(|_| E::invalid_value(Unexpected::Unsigned(number), &self))
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<u64, E> {
+        if number > self.0 {
+            return Err(E::invalid_value(Unexpected::Unsigned(number), &self));
+        }
+        Ok(number)
     }
 
-    fn visit_str<E: de::Error>(self, digits: &str) -> Result<T, E> {
-        let number = parse_number(digits, T::MAX).map_err(E::custom)?;
-        self.visit_u64(number)
+    fn visit_str<E: de::Error>(self, digits: &str) -> Result<u64, E> {
+        parse_number(digits, self.0).map_err(E::custom)
     }
 }
 
 struct Date;
 
-impl<'de> DeserializeSeed<'de> for Date {
-    type Value = BusinessDate;
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<BusinessDate, D::Error> {
-        json.deserialize_any(self)
-    }
-}
+seed!(Date: BusinessDate);
 
 impl Visitor<'_> for Date {
     type Value = BusinessDate;
@@ -457,13 +412,7 @@ impl Visitor<'_> for Date {
 
 struct OccurredAt;
 
-impl<'de> DeserializeSeed<'de> for OccurredAt {
-    type Value = Option<Timestamp>;
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
-        json.deserialize_any(self)
-    }
-}
+seed!(OccurredAt: Option<Timestamp>);
 
 impl Visitor<'_> for OccurredAt {
     type Value = Option<Timestamp>;
@@ -483,13 +432,7 @@ impl Visitor<'_> for OccurredAt {
 
 struct Key;
 
-impl<'de> DeserializeSeed<'de> for Key {
-    type Value = Option<Cow<'de, str>>;
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
-        json.deserialize_any(self)
-    }
-}
+seed!(Key: Option<Cow<'de, str>>);
 
 impl<'de> Visitor<'de> for Key {
     type Value = Option<Cow<'de, str>>;
@@ -515,13 +458,7 @@ impl<'de> Visitor<'de> for Key {
 #[derive(Clone, Copy)]
 struct Skipped;
 
-impl<'de> DeserializeSeed<'de> for Skipped {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
-        json.deserialize_any(self)
-    }
-}
+seed!(Skipped: ());
 
 impl<'de> Visitor<'de> for Skipped {
     type Value = ();

@@ -4,7 +4,7 @@
 //! hundred thousand requests a second. So a connection only notes, in atomics of its own, what it
 //! waits for and since when; one task looks at all of them a few times per limit and tells those
 //! that have waited too long to close. A limit therefore takes effect up to half of the shortest
-//! limit late, and never early.
+//! limit late, and not early.
 
 use std::{
     collections::HashMap,
@@ -136,16 +136,19 @@ impl Connections {
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let now = interval.tick().await.duration_since(self.started).as_millis() as u64;
-            self.clock.store(now, Relaxed);
+            let before = self.clock.swap(now, Relaxed);
             for connection in self.lock().by_id.values() {
-                self.enforce(connection, now.saturating_sub(period.as_millis() as u64), &limits);
+                self.enforce(connection, before, &limits);
             }
         }
     }
 
-    fn enforce(&self, connection: &Connection, now: u64, limits: &TimeLimits) {
-        let passed =
-            |since: u64, limit: Duration| u128::from(now.saturating_sub(since)) > limit.as_millis();
+    /// `before` is the time of the sweep before this one: what a connection noted may be that much
+    /// younger than its stamp, so measuring up to now would cut early.
+    fn enforce(&self, connection: &Connection, before: u64, limits: &TimeLimits) {
+        let passed = |since: u64, limit: Duration| {
+            u128::from(before.saturating_sub(since)) > limit.as_millis()
+        };
         let expired = match (connection.stalled.load(Relaxed), connection.waiting()) {
             (0, (Phase::Head, since)) if passed(since, limits.header) => {
                 &self.metrics.header_expired
