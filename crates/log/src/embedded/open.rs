@@ -5,7 +5,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::{Path, PathBuf},
+    path::{self, Path, PathBuf},
 };
 
 use model::{Offset, PartitionCount};
@@ -110,7 +110,7 @@ pub(super) fn open<B: StorageBackend>(
     wrap: impl FnOnce(FileBackend) -> B,
 ) -> Result<Opened, OpenError> {
     let directory = &config.directory;
-    fs::create_dir_all(directory).map_err(OpenError::io(directory))?;
+    create_directory(directory).map_err(OpenError::io(directory))?;
     let file = directory.join(LOG);
     let mut options = OpenOptions::new();
     let handle = options.read(true).write(true).create(true).truncate(false).open(&file);
@@ -124,6 +124,15 @@ pub(super) fn open<B: StorageBackend>(
     let witness = open_witness(directory, &extents, config.partitions)?;
     File::open(directory).and_then(|dir| dir.sync_all()).map_err(OpenError::io(directory))?;
     Ok(Opened { store, witness, extents, file })
+}
+
+/// Creates the directory, if need be, so that it is there after a power cut too.
+fn create_directory(directory: &Path) -> io::Result<()> {
+    let directory = path::absolute(directory)?;
+    let missing = directory.ancestors().take_while(|ancestor| !ancestor.exists()).count();
+    fs::create_dir_all(&directory)?;
+    let mut parents = directory.ancestors().skip(1).take(missing);
+    parents.try_for_each(|parent| File::open(parent)?.sync_all())
 }
 
 fn open_store(

@@ -10,7 +10,7 @@ use tokio::{sync::watch, task::JoinError};
 use super::{
     open::panic_message,
     queue::Queue,
-    store::{Cut, Extent, Store},
+    store::{Cut, Extent, Store, StoreError},
     tail::Tail,
 };
 use crate::{ReadError, Record};
@@ -59,15 +59,13 @@ impl Live {
 
     /// Adds a record that is durable.
     pub(super) fn push(&mut self, payload: Bytes) {
-        self.extent.bounds.next = self.extent.bounds.next.next();
-        self.extent.bytes += payload.len() as u64;
+        self.extent.push(payload.len());
         self.tail.push(payload);
     }
 
     /// Forgets the records that `cut` takes out.
     pub(super) fn trim(&mut self, cut: &Cut) {
-        self.extent.bounds.earliest = cut.below;
-        self.extent.bytes = self.extent.bytes.saturating_sub(cut.bytes);
+        self.extent.trim(cut);
         self.tail.trim(cut.below);
     }
 
@@ -192,17 +190,20 @@ impl Shared {
             return Err(self.stopped());
         };
         store.read(partition, from, next, max_bytes).map_err(|error| {
-            if let Err(trimmed) =
-                self.live(partition).borrow().extent.bounds.readable(partition, from)
-            {
-                return trimmed;
-            }
-            match error.damage() {
-                Ok(detail) => ReadError::Corrupt { file: self.file.clone(), detail },
-                Err(error) => {
-                    ReadError::Stopped(format!("cannot read {}: {error}", self.file.display()))
-                }
-            }
+            // What is missing may have been trimmed since.
+            let bounds = self.live(partition).borrow().extent.bounds;
+            let trimmed = bounds.readable(partition, from).err();
+            trimmed.unwrap_or_else(|| self.unreadable(error))
         })
+    }
+
+    /// What a caller learns of a read that the database did not do.
+    pub(super) fn unreadable(&self, error: StoreError) -> ReadError {
+        match error.damage() {
+            Ok(detail) => ReadError::Corrupt { file: self.file.clone(), detail },
+            Err(error) => {
+                ReadError::Stopped(format!("cannot read {}: {error}", self.file.display()))
+            }
+        }
     }
 }

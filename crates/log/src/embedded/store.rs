@@ -2,7 +2,7 @@
 //!
 //! * `meta`: `format` → [`FORMAT`], `partitions` → their number
 //! * `partitions`: partition → (earliest offset, next offset, payload bytes held)
-//! * `records`: (partition, offset) → [frame](super::frame)
+//! * `records`: (partition, offset) → [frame]
 //!
 //! A commit writes the records and the state of their partitions together, so at any commit the
 //! keys of a partition are exactly its offsets from earliest to next.
@@ -34,6 +34,20 @@ pub(super) struct Extent {
     pub(super) bounds: Bounds,
     /// Payload bytes from `earliest` to `next`.
     pub(super) bytes: u64,
+}
+
+impl Extent {
+    /// With one more record, of `len` bytes.
+    pub(super) fn push(&mut self, len: usize) {
+        self.bounds.next = self.bounds.next.next();
+        self.bytes += len as u64;
+    }
+
+    /// Without what `cut` takes out.
+    pub(super) fn trim(&mut self, cut: &Cut) {
+        self.bounds.earliest = cut.below;
+        self.bytes = self.bytes.saturating_sub(cut.bytes);
+    }
 }
 
 /// A prefix of a partition that a trim takes out.

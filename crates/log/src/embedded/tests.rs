@@ -17,6 +17,8 @@ const HEALTHY: u8 = 0;
 const FAILS_SYNC: u8 = 1;
 const FAILS_WRITE: u8 = 2;
 const PANICS: u8 = 3;
+/// Pages as large as those of a record of 40 KB are read back with a flipped bit.
+const ROTS: u8 = 4;
 
 /// A file that does as told.
 #[derive(Debug)]
@@ -41,7 +43,11 @@ impl StorageBackend for Faulty {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> Result<()> {
-        self.file.read(offset, out)
+        self.file.read(offset, out)?;
+        if self.health.load(Ordering::SeqCst) == ROTS && out.len() > 32_768 {
+            out[20_000] ^= 1;
+        }
+        Ok(())
     }
 
     fn set_len(&self, len: u64) -> Result<()> {
@@ -126,4 +132,34 @@ async fn a_failed_write_stops_the_log() {
 #[tokio::test]
 async fn a_panic_of_the_database_stops_the_log() {
     stops_on(PANICS, "the storage panics").await;
+}
+
+#[tokio::test]
+async fn a_rotten_record_is_an_error_and_the_rest_goes_on() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let partitions = PartitionCount::new(1).expect("valid");
+    let config = EmbeddedConfig {
+        tail_bytes: 0,
+        cache_bytes: 0,
+        ..EmbeddedConfig::new(directory.path(), partitions)
+    };
+    let health = Arc::new(AtomicU8::new(HEALTHY));
+    let faulty = |file| Faulty { file, health: Arc::clone(&health) };
+    let log = EmbeddedLog::open_with(config, faulty).expect("opened");
+    log.append(P0, vec![7; 40_000].into()).await.expect("appended");
+    log.append(P0, vec![7; 400].into()).await.expect("appended");
+
+    health.store(ROTS, Ordering::SeqCst);
+    let error = log.read(P0, Offset(0), 1).await.expect_err("damaged");
+    assert!(matches!(error, ReadError::Corrupt { .. }), "{error}");
+    let text = error.to_string();
+    assert!(text.contains("log.redb is damaged: offset 0 of partition 0"), "{text}");
+    let all = Retention { not_past: Offset(2), older_than: None, max_bytes: Some(0) };
+    assert_eq!(log.trim(P0, all).await, Err(error));
+    assert_eq!(log.read(P0, Offset(1), 1).await.expect("readable").len(), 1);
+    assert_eq!(log.append(P0, Bytes::new()).await, Ok(Offset(2)));
+    assert_eq!(log.bounds(P0), Bounds { earliest: Offset(0), next: Offset(3) });
+
+    health.store(HEALTHY, Ordering::SeqCst);
+    assert_eq!(log.read(P0, Offset(0), 1).await.expect("readable").len(), 1);
 }

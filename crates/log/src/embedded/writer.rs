@@ -70,7 +70,7 @@ impl Writer {
         trim: &mut Option<Trim>,
     ) -> Result<(), StoreError> {
         let start = Instant::now();
-        let cut = trim.as_ref().map(|trim| self.plan(trim)).transpose()?;
+        let cut = self.plan(trim);
         let offsets = self.commit(appends, cut)?;
         self.publish(appends);
         let bytes = appends.iter().map(|append| append.payload.len()).sum();
@@ -88,29 +88,27 @@ impl Writer {
         Ok(())
     }
 
-    /// What a trim takes out next. It is out of the readers' sight before it is out of the file, so
-    /// that a reader who misses a record can tell a trim from damage.
-    fn plan(&self, trim: &Trim) -> Result<Cut, StoreError> {
-        let extent = self.extents[trim.partition.0 as usize];
-        let cut = self.store.plan(trim.partition, extent, &trim.retention)?;
-        self.shared.live(trim.partition).send_modify(|live| live.trim(&cut));
-        Ok(cut)
+    /// What the trim takes out next; without one that works, nothing. It is out of the readers' sight
+    /// before it is out of the file, so that a reader who misses a record can tell a trim from
+    /// damage.
+    fn plan(&self, trim: &mut Option<Trim>) -> Option<Cut> {
+        let Trim { partition, retention, .. } = trim.as_ref()?;
+        let extent = self.extents[partition.0 as usize];
+        match self.store.plan(*partition, extent, retention) {
+            Ok(cut) => {
+                self.shared.live(*partition).send_modify(|live| live.trim(&cut));
+                Some(cut)
+            }
+            Err(error) => {
+                let _ = trim.take()?.done.send(Err(self.shared.unreadable(error)));
+                None
+            }
+        }
     }
 
+    /// Makes the records and the cut durable, and notes it with the witness.
     fn commit(&mut self, appends: &[Append], cut: Option<Cut>) -> Result<Vec<Offset>, StoreError> {
-        let mut after = self.extents.clone();
-        if let Some(cut) = cut {
-            let extent = &mut after[cut.partition.0 as usize];
-            extent.bounds.earliest = cut.below;
-            extent.bytes = extent.bytes.saturating_sub(cut.bytes);
-        }
-        let mut offsets = Vec::with_capacity(appends.len());
-        for append in appends {
-            let extent = &mut after[append.partition.0 as usize];
-            offsets.push(extent.bounds.next);
-            extent.bounds.next = extent.bounds.next.next();
-            extent.bytes += append.payload.len() as u64;
-        }
+        let (after, offsets) = self.place(appends, cut);
         let new = appends.iter().zip(&offsets).map(|(append, offset)| NewRecord {
             partition: append.partition,
             offset: *offset,
@@ -133,6 +131,22 @@ impl Writer {
             })?;
         }
         Ok(offsets)
+    }
+
+    /// The offsets the records get, and what the partitions hold with them and without the cut.
+    fn place(&self, appends: &[Append], cut: Option<Cut>) -> (Vec<Extent>, Vec<Offset>) {
+        let mut after = self.extents.clone();
+        if let Some(cut) = cut {
+            after[cut.partition.0 as usize].trim(&cut);
+        }
+        let place = |append: &Append| {
+            let extent = &mut after[append.partition.0 as usize];
+            let offset = extent.bounds.next;
+            extent.push(append.payload.len());
+            offset
+        };
+        let offsets = appends.iter().map(place).collect();
+        (after, offsets)
     }
 
     /// Shows readers what is durable now.
