@@ -15,11 +15,12 @@ use crate::{Basket, BulkAnswer, Client, Failure, Progress, Report};
 /// How purchases are put into requests.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The most purchases in a request, at least 1.
+    /// The most purchases in a request; 0 counts as 1. More than 1,000 is more than the server lists
+    /// if it rejects all of them.
     pub purchases_per_request: usize,
-    /// A request is closed once its body is this long, in bytes.
+    /// A request takes no more purchases once its body is this long, in bytes.
     pub body_bytes: usize,
-    /// The most requests in flight, at least 1.
+    /// The most requests in flight; 0 counts as 1.
     pub in_flight: usize,
     /// The most days that the dates of purchases in flight lie apart. One less than the server's
     /// allowed lateness is safe: then no purchase finds its day closed.
@@ -76,15 +77,17 @@ struct Request {
     body: Vec<u8>,
 }
 
+/// The request that starts with purchase `start`, which must be there.
 fn next_request(baskets: &[Basket], start: usize, options: &Options) -> Request {
     let mut body = Vec::new();
+    let most = options.purchases_per_request.max(1);
     let mut end = start;
-    while end < baskets.len()
-        && end - start < options.purchases_per_request
-        && body.len() < options.body_bytes
-    {
-        baskets[end].write_ndjson(&mut body);
+    for basket in baskets[start..].iter().take(most) {
+        basket.write_ndjson(&mut body);
         end += 1;
+        if body.len() >= options.body_bytes {
+            break;
+        }
     }
     Request { start, end, dates: (baskets[start].date, baskets[end - 1].date), body }
 }
@@ -105,7 +108,7 @@ impl Sender<'_> {
     fn has_room_for(&self, request: &Request, options: &Options) -> bool {
         // Dates ascend, so the request that started first has the oldest.
         let oldest = self.first_dates.values().next().copied();
-        self.in_flight.len() < options.in_flight && near(oldest, request.dates.1, options)
+        self.in_flight.len() < options.in_flight.max(1) && near(oldest, request.dates.1, options)
     }
 
     fn start(&mut self, mut request: Request) {
@@ -182,6 +185,25 @@ fn count(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn requests_are_bounded_by_purchases_and_by_bytes() {
+        let basket = Basket {
+            store: model::StoreId(1),
+            customer: model::CustomerId(1),
+            date: "20210101".parse().unwrap(),
+            occurred_at: None,
+            key: "1".to_owned(),
+            lines: Vec::new(),
+        };
+        let baskets = vec![basket; 10];
+        let end = |start, purchases_per_request, body_bytes| {
+            let options = Options { purchases_per_request, body_bytes, ..Options::default() };
+            next_request(&baskets, start, &options).end
+        };
+        assert_eq!([end(0, 4, 10_000), end(8, 4, 10_000)], [4, 10]);
+        assert_eq!([end(0, 4, 1), end(0, 0, 10_000)], [1, 1]);
+    }
 
     #[test]
     fn dates_in_flight_stay_near_each_other() {

@@ -56,8 +56,8 @@ pub struct Verification {
 /// `answered` counts along.
 ///
 /// Compared are, for each store and each item, the answers to the existing clients' call and to
-/// `/v1`; the chain-wide lists; the lists of the business days that are kept; and that ids never seen are
-/// answered with 404.
+/// `/v1`; the chain-wide lists; the lists of the business days that are kept (those of items for the
+/// newest [`VerifyOptions::item_days`]); and that ids never seen are answered with 404.
 ///
 /// # Errors
 /// If the server gives no answers, or does not reach the position of the tally.

@@ -98,9 +98,8 @@ impl Columns {
         first_row: u64,
     ) -> Result<Self, Problem> {
         for (&place, column) in places.iter().zip(COLUMNS) {
-            match group.metadata().column(place).compression() {
-                Compression::UNCOMPRESSED | Compression::SNAPPY => {}
-                found => return Err(Problem::Compression { column, found: found.to_string() }),
+            if let Some(found) = unknown(group.metadata().column(place).compression()) {
+                return Err(Problem::Compression { column, found });
             }
         }
         let column = |index: usize| -> Result<Source, Problem> {
@@ -136,6 +135,15 @@ impl Columns {
             quantity: narrow(4)?,
             time: self.times[place],
         })
+    }
+}
+
+/// Name of a compression this build cannot undo.
+fn unknown(compression: Compression) -> Option<String> {
+    match compression {
+        Compression::UNCOMPRESSED | Compression::SNAPPY => None,
+        // Shown with its level in brackets, which does not matter here.
+        other => other.to_string().split('(').next().map(str::to_owned),
     }
 }
 
@@ -268,5 +276,17 @@ impl Target {
             .enumerate()
             .map(|(place, value)| convert(value).map_err(|problem| bad(place, problem)))
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compressions_are_named_without_their_level() {
+        assert_eq!(unknown(Compression::SNAPPY), None);
+        assert_eq!(unknown(Compression::ZSTD(Default::default())).as_deref(), Some("ZSTD"));
+        assert_eq!(unknown(Compression::LZ4_RAW).as_deref(), Some("LZ4_RAW"));
     }
 }
