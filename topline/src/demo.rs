@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use comfy_table::{CellAlignment, Table};
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressStyle};
@@ -96,7 +96,7 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<()> {
     let data_dir = args.server.data_dir.clone().unwrap_or_else(|| temporary.path().to_owned());
     let running = serve::start(&args.server, data_dir).await?;
     let (public, admin) = (running.public, running.admin);
-    let mut outcome = Ok(());
+    let mut outcome = Err(anyhow!("stopped before every answer was compared"));
     let played = async {
         match Box::pin(play(&format!("http://{public}"), &args, &config)).await {
             Err(error) => outcome = Err(error),
