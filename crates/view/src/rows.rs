@@ -1,43 +1,157 @@
 //! The rows of one part, and ranking them.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, ops::Range};
 
 use window::Entry;
 
-/// Rows as parallel arrays: `ids` ascending, and `stride` counts for each id.
+/// The rows of a part: for each id, ascending, a count in each of `stride` slots.
+///
+/// Rows are most of what a view holds, and nearly all ids and counts fit 32 bits: only a part that
+/// has a larger one takes 64 bits for each.
+#[derive(Debug)]
+pub(crate) enum Rows {
+    Narrow(Table<u32>),
+    Wide(Table<u64>),
+}
+
+/// Rows as parallel arrays, `stride` counts for each id.
 #[derive(Debug, Default)]
-pub(crate) struct Rows {
-    ids: Vec<u64>,
-    counts: Vec<u64>,
+pub(crate) struct Table<W> {
+    ids: Vec<W>,
+    counts: Vec<W>,
+}
+
+/// An id or a count as it is stored.
+pub(crate) trait Word: Copy + Default + Into<u64> {
+    /// `value`, which must fit.
+    fn of(value: u64) -> Self;
+}
+
+impl Word for u32 {
+    fn of(value: u64) -> Self {
+        value as Self
+    }
+}
+
+impl Word for u64 {
+    fn of(value: u64) -> Self {
+        value
+    }
+}
+
+impl Default for Rows {
+    fn default() -> Self {
+        Self::Narrow(Table::default())
+    }
 }
 
 impl Rows {
     /// How many.
     pub(crate) fn len(&self) -> usize {
-        self.ids.len()
+        match self {
+            Self::Narrow(table) => table.ids.len(),
+            Self::Wide(table) => table.ids.len(),
+        }
     }
 
     /// Bytes of memory held, spare capacity included.
     pub(crate) fn bytes(&self) -> usize {
-        8 * (self.ids.capacity() + self.counts.capacity())
+        match self {
+            Self::Narrow(table) => table.bytes(),
+            Self::Wide(table) => table.bytes(),
+        }
     }
 
     /// Forgets all rows and takes these.
     pub(crate) fn replace(&mut self, ids: &[u64], counts: &[u64]) {
-        self.ids.clear();
-        self.counts.clear();
-        self.ids.reserve_exact(ids.len());
-        self.counts.reserve_exact(counts.len());
-        self.ids.extend_from_slice(ids);
-        self.counts.extend_from_slice(counts);
+        match self {
+            Self::Narrow(table) if fit(ids) && fit(counts) => table.replace(ids, counts),
+            Self::Wide(table) => table.replace(ids, counts),
+            Self::Narrow(_) => {
+                let mut table = Table::default();
+                table.replace(ids, counts);
+                *self = Self::Wide(table);
+            }
+        }
     }
 
     /// Overwrites the rows that are there and inserts the others. `ids` must ascend.
     pub(crate) fn merge(&mut self, ids: &[u64], counts: &[u64], stride: usize) {
+        if let Self::Narrow(table) = self
+            && !(fit(ids) && fit(counts))
+        {
+            *self = Self::Wide(table.widen());
+        }
+        match self {
+            Self::Narrow(table) => table.merge(ids, counts, stride),
+            Self::Wide(table) => table.merge(ids, counts, stride),
+        }
+    }
+
+    /// Forgets these rows, as far as they are there. `ids` must ascend.
+    pub(crate) fn remove(&mut self, ids: &[u64], stride: usize) {
+        match self {
+            Self::Narrow(table) => table.remove(ids, stride),
+            Self::Wide(table) => table.remove(ids, stride),
+        }
+    }
+
+    /// Sets the counts of all rows in `slot` to 0.
+    pub(crate) fn clear_slot(&mut self, slot: usize, stride: usize) {
+        match self {
+            Self::Narrow(table) => table.clear_slot(slot, stride),
+            Self::Wide(table) => table.clear_slot(slot, stride),
+        }
+    }
+
+    /// Appends the rows that have a count in `slot` to `entries`, ids ascending.
+    pub(crate) fn collect_into(&self, slot: usize, stride: usize, entries: &mut Vec<Entry>) {
+        match self {
+            Self::Narrow(table) => table.collect_into(slot, stride, entries),
+            Self::Wide(table) => table.collect_into(slot, stride, entries),
+        }
+    }
+}
+
+/// Whether all values fit 32 bits.
+fn fit(values: &[u64]) -> bool {
+    values.iter().all(|&value| u32::try_from(value).is_ok())
+}
+
+fn store<W: Word>(to: &mut [W], from: &[u64]) {
+    for (to, &from) in to.iter_mut().zip(from) {
+        *to = W::of(from);
+    }
+}
+
+impl<W: Word> Table<W> {
+    fn bytes(&self) -> usize {
+        size_of::<W>() * (self.ids.capacity() + self.counts.capacity())
+    }
+
+    fn widen(&self) -> Table<u64> {
+        let wide = |words: &[W]| words.iter().map(|&word| word.into()).collect();
+        Table { ids: wide(&self.ids), counts: wide(&self.counts) }
+    }
+
+    fn find(ids: &[W], id: u64) -> Result<usize, usize> {
+        ids.binary_search_by_key(&id, |&id| id.into())
+    }
+
+    fn replace(&mut self, ids: &[u64], counts: &[u64]) {
+        self.ids.clear();
+        self.counts.clear();
+        self.ids.reserve_exact(ids.len());
+        self.counts.reserve_exact(counts.len());
+        self.ids.extend(ids.iter().map(|&id| W::of(id)));
+        self.counts.extend(counts.iter().map(|&count| W::of(count)));
+    }
+
+    fn merge(&mut self, ids: &[u64], counts: &[u64], stride: usize) {
         let mut missing = 0;
-        for (id, row) in ids.iter().zip(counts.chunks_exact(stride)) {
-            match self.ids.binary_search(id) {
-                Ok(at) => self.counts[at * stride..][..stride].copy_from_slice(row),
+        for (&id, row) in ids.iter().zip(counts.chunks_exact(stride)) {
+            match Self::find(&self.ids, id) {
+                Ok(at) => store(&mut self.counts[at * stride..][..stride], row),
                 Err(_) => missing += 1,
             }
         }
@@ -50,15 +164,15 @@ impl Rows {
     /// moves once, straight to its place.
     fn insert_missing(&mut self, ids: &[u64], counts: &[u64], stride: usize, mut missing: usize) {
         let mut old_end = self.ids.len();
-        self.ids.resize(old_end + missing, 0);
-        self.counts.resize((old_end + missing) * stride, 0);
-        for (id, row) in ids.iter().zip(counts.chunks_exact(stride)).rev() {
-            let Err(at) = self.ids[..old_end].binary_search(id) else { continue };
+        self.ids.resize(old_end + missing, W::default());
+        self.counts.resize((old_end + missing) * stride, W::default());
+        for (&id, row) in ids.iter().zip(counts.chunks_exact(stride)).rev() {
+            let Err(at) = Self::find(&self.ids[..old_end], id) else { continue };
             self.ids.copy_within(at..old_end, at + missing);
             self.counts.copy_within(at * stride..old_end * stride, (at + missing) * stride);
             missing -= 1;
-            self.ids[at + missing] = *id;
-            self.counts[(at + missing) * stride..][..stride].copy_from_slice(row);
+            self.ids[at + missing] = W::of(id);
+            store(&mut self.counts[(at + missing) * stride..][..stride], row);
             old_end = at;
             if missing == 0 {
                 return;
@@ -66,11 +180,10 @@ impl Rows {
         }
     }
 
-    /// Forgets these rows, as far as they are there. `ids` must ascend.
-    pub(crate) fn remove(&mut self, ids: &[u64], stride: usize) {
+    fn remove(&mut self, ids: &[u64], stride: usize) {
         let (mut kept, mut from) = (0, 0);
-        for id in ids {
-            let Ok(at) = self.ids[from..].binary_search(id).map(|at| from + at) else { continue };
+        for &id in ids {
+            let Ok(at) = Self::find(&self.ids[from..], id).map(|at| from + at) else { continue };
             kept = self.move_block(from..at, kept, stride);
             from = at + 1;
         }
@@ -81,21 +194,21 @@ impl Rows {
         }
     }
 
-    /// Sets the counts of all rows in `slot` to 0.
-    pub(crate) fn clear_slot(&mut self, slot: usize, stride: usize) {
-        self.counts.iter_mut().skip(slot).step_by(stride).for_each(|count| *count = 0);
-    }
-
-    fn move_block(&mut self, block: std::ops::Range<usize>, to: usize, stride: usize) -> usize {
+    fn move_block(&mut self, block: Range<usize>, to: usize, stride: usize) -> usize {
         let end = to + block.len();
         self.counts.copy_within(block.start * stride..block.end * stride, to * stride);
         self.ids.copy_within(block, to);
         end
     }
 
-    /// The rows as (id, count in `slot`), ids ascending.
-    pub(crate) fn entries(&self, slot: usize, stride: usize) -> impl Iterator<Item = Entry> + '_ {
-        self.ids.iter().copied().zip(self.counts.iter().skip(slot).step_by(stride).copied())
+    fn clear_slot(&mut self, slot: usize, stride: usize) {
+        self.counts.iter_mut().skip(slot).step_by(stride).for_each(|count| *count = W::default());
+    }
+
+    fn collect_into(&self, slot: usize, stride: usize, entries: &mut Vec<Entry>) {
+        let counts = self.counts.iter().skip(slot).step_by(stride);
+        let rows = self.ids.iter().zip(counts).map(|(&id, &count)| (id.into(), count.into()));
+        entries.extend(rows.filter(|&(_, count)| count > 0));
     }
 }
 
@@ -128,15 +241,32 @@ mod tests {
         [seed, seed * 7, seed ^ 5]
     }
 
+    fn stored(rows: &Rows) -> (Vec<u64>, Vec<u64>) {
+        let table = match rows {
+            Rows::Narrow(table) => &table.widen(),
+            Rows::Wide(table) => table,
+        };
+        (table.ids.clone(), table.counts.clone())
+    }
+
     fn flat(rows: &BTreeMap<u64, u64>) -> (Vec<u64>, Vec<u64>) {
         (rows.keys().copied().collect(), rows.values().flat_map(|&seed| row(seed)).collect())
+    }
+
+    /// Mostly narrow.
+    fn id() -> impl Strategy<Value = u64> {
+        prop_oneof![40 => 0_u64..40, 1 => u64::from(u32::MAX) - 1..u64::from(u32::MAX) + 3]
+    }
+
+    fn value() -> impl Strategy<Value = u64> {
+        prop_oneof![80 => 0_u64..1000, 1 => u64::from(u32::MAX) / 7..u64::from(u32::MAX)]
     }
 
     proptest! {
         #[test]
         fn rows_behave_like_a_map(
             steps in collection::vec(
-                (0_u8..4, collection::btree_map(0_u64..40, 0_u64..1000, 0..12)),
+                (0_u8..4, collection::btree_map(id(), value(), 0..12)),
                 0..30,
             ),
         ) {
@@ -157,7 +287,7 @@ mod tests {
                         model.extend(values);
                     }
                 }
-                prop_assert_eq!((rows.ids.clone(), rows.counts.clone()), flat(&model));
+                prop_assert_eq!(stored(&rows), flat(&model));
             }
         }
     }

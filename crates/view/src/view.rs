@@ -475,8 +475,7 @@ impl View {
                 }
             };
             if let (Some(part), Some(slot)) = (part, slot) {
-                let rows = part.rows.entries(slot, self.shape.slots);
-                entries.extend(rows.filter(|&(_, count)| count > 0));
+                part.rows.collect_into(slot, self.shape.slots, &mut entries);
             }
         }
         entries
