@@ -3,33 +3,16 @@
 //! `cargo bench -p topline-log`. One iteration puts 40 KB on the disk: as one record, or as many
 //! small ones whose appenders all wait at once, so that they share a commit.
 
-use std::{
-    fs::File,
-    io::Write,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{fs::File, io::Write, sync::Arc};
 
 use bytes::Bytes;
 use divan::{Bencher, counter::BytesCount};
 use futures_util::future::try_join_all;
-use log::{CommitObserver, EmbeddedConfig, EmbeddedLog, Log, Retention};
+use log::{EmbeddedConfig, EmbeddedLog, Log, Retention};
 use model::{Offset, Partition, PartitionCount};
 
 const BYTES: usize = 40_000;
 const SAMPLES: u32 = 2000;
-
-#[derive(Debug, Default)]
-struct Commits(AtomicUsize);
-
-impl CommitObserver for Commits {
-    fn committed(&self, _: usize, _: usize, _: Duration) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-}
 
 fn main() {
     divan::main();
@@ -56,7 +39,6 @@ fn waiting(bencher: Bencher<'_, '_>, waiting: usize) {
     bencher
         .counter(BytesCount::new(BYTES))
         .bench_local(|| bench.append((0..waiting).map(|_| payload.clone())));
-    bench.report();
 }
 
 /// Appenders of 40 KB each: what large commits carry.
@@ -67,7 +49,6 @@ fn waiting_with_40_kb_each(bencher: Bencher<'_, '_>, waiting: usize) {
     bencher
         .counter(BytesCount::new(BYTES * waiting))
         .bench_local(|| bench.append((0..waiting).map(|_| payload.clone())));
-    bench.report();
 }
 
 /// What opening costs after 500 MB: the whole file is verified.
@@ -79,7 +60,7 @@ fn open_500_mb(bencher: Bencher<'_, '_>) {
     }
     let Bench { directory, log, .. } = bench;
     drop(log);
-    bencher.bench_local(|| drop(open(&directory, None)));
+    bencher.bench_local(|| drop(open(&directory)));
 }
 
 /// A trim of 500 records of 40 KB each.
@@ -96,45 +77,30 @@ fn payload(len: usize) -> Bytes {
     Bytes::from(vec![7; len])
 }
 
-/// In the working directory: a temporary one may be in memory.
-fn open(
-    directory: &tempfile::TempDir,
-    observer: Option<Arc<dyn CommitObserver>>,
-) -> Arc<EmbeddedLog> {
+fn open(directory: &tempfile::TempDir) -> Arc<EmbeddedLog> {
     let partitions = PartitionCount::new(4).expect("valid");
-    let config = EmbeddedConfig::new(directory.path(), partitions);
-    EmbeddedLog::open(EmbeddedConfig { observer, ..config }).expect("opened")
+    EmbeddedLog::open(EmbeddedConfig::new(directory.path(), partitions)).expect("opened")
 }
 
+/// A log in the working directory: the temporary one may be in memory.
 struct Bench {
     directory: tempfile::TempDir,
     log: Arc<EmbeddedLog>,
-    commits: Arc<Commits>,
-    iterations: AtomicUsize,
     runtime: tokio::runtime::Runtime,
 }
 
 impl Bench {
     fn new() -> Self {
         let directory = tempfile::tempdir_in(".").expect("a temporary directory");
-        let commits = Arc::new(Commits::default());
-        let log = open(&directory, Some(commits.clone()));
+        let log = open(&directory);
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-        Self { directory, log, commits, iterations: AtomicUsize::new(0), runtime }
+        Self { directory, log, runtime }
     }
 
     /// Appends them all at once, spread over the partitions, and waits for them all.
     fn append(&self, payloads: impl Iterator<Item = Bytes>) {
-        self.iterations.fetch_add(1, Ordering::Relaxed);
         let partitions = self.log.partitions().iter().collect::<Vec<_>>().into_iter().cycle();
         let appends = payloads.zip(partitions).map(|(payload, p)| self.log.append(p, payload));
         self.runtime.block_on(try_join_all(appends)).expect("appended");
-    }
-
-    /// How many commits an iteration took: those who come while one is under way share the next.
-    fn report(&self) {
-        let commits = self.commits.0.load(Ordering::Relaxed) as f64;
-        let iterations = self.iterations.load(Ordering::Relaxed) as f64;
-        println!("  {:.2} commits per iteration", commits / iterations);
     }
 }
