@@ -1,4 +1,10 @@
-//! How much one read gives.
+//! What bounds count: the bytes one read gives, and the memory records take.
+
+/// What a record takes in memory, roughly, for a payload of `len` bytes. Payloads may be empty,
+/// and memory is bounded all the same.
+pub(crate) fn memory_of(len: usize) -> usize {
+    len + 64
+}
 
 /// The payload bytes one read may give: the first record always, more while they fit.
 #[derive(Debug)]

@@ -15,7 +15,7 @@ async fn appends_beyond_the_limit_are_refused() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let (gate, keeper) = Gate::new();
     let log = EmbeddedLog::open(EmbeddedConfig {
-        max_queued_bytes: 1000,
+        max_queued_bytes: 10 * (100 + 64),
         observer: Some(Arc::new(gate)),
         ..EmbeddedConfig::new(directory.path(), PartitionCount::new(2).expect("valid"))
     })
@@ -29,11 +29,12 @@ async fn appends_beyond_the_limit_are_refused() {
     taken.extend((0..9).map(|_| append(0)));
     let refused = append(1).await;
     assert_eq!(refused, Err(AppendError::Overloaded(Partition(1))));
-    taken.push(log.append(Partition(0), Bytes::new()));
+    let empty = log.append(Partition(1), Bytes::new()).await;
+    assert_eq!(empty, Err(AppendError::Overloaded(Partition(1))), "no record is for nothing");
 
     drop(keeper);
     let offsets = try_join_all(taken).await.expect("what was taken becomes durable");
-    assert!(offsets.into_iter().map(|offset| offset.0).eq(0..11));
+    assert!(offsets.into_iter().map(|offset| offset.0).eq(0..10));
     assert_eq!(append(1).await, Ok(Offset(0)), "what was refused left no trace");
 }
 

@@ -18,11 +18,12 @@ pub struct EmbeddedConfig {
     pub directory: PathBuf,
     /// How many partitions. Recorded with the data when it is created; refused if it differs later.
     pub partitions: PartitionCount,
-    /// How many payload bytes may wait for the disk, over all partitions; appends beyond it are
-    /// refused as overload. 64 MiB by default. One record is always taken.
+    /// How many bytes of records may wait for the disk, over all partitions; appends beyond it are
+    /// refused as overload. Every record counts 64 bytes more than its payload. One is always
+    /// taken. 64 MiB by default.
     pub max_queued_bytes: usize,
-    /// How many payload bytes of the newest records are kept in memory, per partition, for readers
-    /// that follow the tail. 4 MiB by default.
+    /// How many bytes of the newest records are kept in memory, per partition, for readers that
+    /// follow the tail. Every record counts 64 bytes more than its payload. 4 MiB by default.
     pub tail_bytes: usize,
     /// How many bytes of the file are kept in memory. 64 MiB by default.
     pub cache_bytes: usize,

@@ -7,7 +7,7 @@ use model::{Offset, Partition};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
-use crate::{AppendError, Bounds, Retention, TrimError};
+use crate::{AppendError, Bounds, Retention, TrimError, budget::memory_of};
 
 /// A record to append.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub(super) struct Trim {
     pub(super) done: oneshot::Sender<Result<Bounds, TrimError>>,
 }
 
-/// A queue from the appenders to the writer, bounded by the bytes of the records that were taken
+/// A queue from the appenders to the writer, bounded by the memory of the records that were taken
 /// and are not yet durable.
 #[derive(Debug)]
 pub(super) struct Queue {
@@ -38,7 +38,7 @@ pub(super) struct Queue {
 struct State {
     appends: Vec<Append>,
     trims: VecDeque<Trim>,
-    /// Bytes of `appends` and of those that were taken and are not [`Queue::release`]d.
+    /// Memory of `appends` and of those that were taken and are not [`Queue::release`]d.
     bytes: usize,
     closed: Option<String>,
 }
@@ -55,7 +55,7 @@ impl Queue {
         if let Some(reason) = &state.closed {
             return Err(AppendError::Stopped(reason.clone()));
         }
-        let bytes = state.bytes + append.payload.len();
+        let bytes = state.bytes + memory_of(append.payload.len());
         if state.bytes > 0 && bytes > self.limit {
             return Err(AppendError::Overloaded(append.partition));
         }
@@ -95,8 +95,9 @@ impl Queue {
         true
     }
 
-    /// Makes room: `bytes` of what was taken are durable.
-    pub(super) fn release(&self, bytes: usize) {
+    /// Makes room: these, which were taken, are durable.
+    pub(super) fn release(&self, appends: &[Append]) {
+        let bytes: usize = appends.iter().map(|append| memory_of(append.payload.len())).sum();
         self.state.lock().bytes -= bytes;
     }
 

@@ -5,9 +5,12 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use model::Offset;
 
-use crate::{Record, budget::ReadBudget};
+use crate::{
+    Record,
+    budget::{ReadBudget, memory_of},
+};
 
-/// The newest durable records, at most `limit` payload bytes of them, so that a reader at the
+/// The newest durable records, at most `limit` bytes of memory, so that a reader at the
 /// tail never touches the file.
 #[derive(Debug)]
 pub(super) struct Tail {
@@ -25,7 +28,7 @@ impl Tail {
 
     /// Adds the next record; the oldest make room for it.
     pub(super) fn push(&mut self, payload: Bytes) {
-        self.bytes += payload.len();
+        self.bytes += memory_of(payload.len());
         self.records.push_back(payload);
         while self.bytes > self.limit {
             self.pop();
@@ -60,7 +63,7 @@ impl Tail {
 
     fn pop(&mut self) {
         if let Some(payload) = self.records.pop_front() {
-            self.bytes -= payload.len();
+            self.bytes -= memory_of(payload.len());
             self.first = self.first.next();
         }
     }
@@ -70,7 +73,9 @@ impl Tail {
 mod tests {
     use super::*;
 
-    fn tail(limit: usize, lens: &[usize]) -> Tail {
+    /// Room for as much as records of the lengths in `room` take.
+    fn tail(room: &[usize], lens: &[usize]) -> Tail {
+        let limit = room.iter().map(|len| memory_of(*len)).sum();
         let mut tail = Tail::new(Offset(10), limit);
         for len in lens {
             tail.push(Bytes::from(vec![0; *len]));
@@ -85,7 +90,7 @@ mod tests {
 
     #[test]
     fn keeps_the_newest_within_the_limit() {
-        let tail = tail(10, &[4, 4, 4]);
+        let tail = tail(&[4, 4], &[4, 4, 4]);
         assert_eq!(offsets(&tail, 10, 100), None);
         assert_eq!(offsets(&tail, 11, 100), Some(vec![11, 12]));
         assert_eq!(offsets(&tail, 13, 100), None);
@@ -93,20 +98,27 @@ mod tests {
 
     #[test]
     fn a_record_over_the_limit_leaves_nothing() {
-        assert_eq!(offsets(&tail(10, &[4, 11]), 11, 100), None);
-        assert_eq!(offsets(&tail(10, &[11, 4]), 11, 100), Some(vec![11]));
+        assert_eq!(offsets(&tail(&[10], &[4, 11]), 11, 100), None);
+        assert_eq!(offsets(&tail(&[10], &[11, 4]), 11, 100), Some(vec![11]));
+    }
+
+    #[test]
+    fn empty_records_take_room_too() {
+        let tail = tail(&[0, 0], &[0, 0, 0]);
+        assert_eq!(offsets(&tail, 10, 100), None);
+        assert_eq!(offsets(&tail, 11, 100), Some(vec![11, 12]));
     }
 
     #[test]
     fn reads_at_least_one_and_no_more_than_fit() {
-        let tail = tail(100, &[4, 4, 4]);
+        let tail = tail(&[4; 9], &[4, 4, 4]);
         assert_eq!(offsets(&tail, 10, 0), Some(vec![10]));
         assert_eq!(offsets(&tail, 10, 8), Some(vec![10, 11]));
     }
 
     #[test]
     fn trim_forgets_a_prefix() {
-        let mut tail = tail(100, &[4, 4, 4]);
+        let mut tail = tail(&[4; 9], &[4, 4, 4]);
         tail.trim(Offset(11));
         assert_eq!(offsets(&tail, 10, 100), None);
         assert_eq!(offsets(&tail, 11, 100), Some(vec![11, 12]));

@@ -73,11 +73,11 @@ impl Writer {
         let cut = self.plan(trim);
         let offsets = self.commit(appends, cut)?;
         self.publish(appends);
-        let bytes = appends.iter().map(|append| append.payload.len()).sum();
         if let Some(observer) = self.observer.as_ref().filter(|_| !appends.is_empty()) {
+            let bytes = appends.iter().map(|append| append.payload.len()).sum();
             observer.committed(appends.len(), bytes, start.elapsed());
         }
-        self.shared.queue.release(bytes);
+        self.shared.queue.release(appends);
         for (append, offset) in appends.drain(..).zip(offsets) {
             // Whoever does not wait any more does not need the answer.
             let _ = append.done.send(Ok(offset));
