@@ -126,23 +126,26 @@ impl Worker {
             last_save: now,
             last_measure: now,
         };
-        running.replay(started)?;
-        running.measure();
-        running.follow()?;
+        if running.replay(started)? {
+            running.measure();
+            running.follow()?;
+            running.flush();
+        }
         running.finish()
     }
 }
 
 impl Running {
-    /// Applies what the stream held at start, then shows everything.
-    fn replay(&mut self, started: Instant) -> Result<(), JobError> {
+    /// Applies what the stream held at start, then shows everything. Gives whether it came to the
+    /// end; at shutdown it does not, and what it has is not shown.
+    fn replay(&mut self, started: Instant) -> Result<bool, JobError> {
         let from = self.state.progress().next;
         let end = self.worker.log.bounds(self.worker.partition).next;
-        while self.state.progress().next < end && !self.worker.shutdown.is_cancelled() {
-            let read =
-                self.worker.log.read(self.worker.partition, self.state.progress().next, READ_BYTES);
-            let records = self.runtime.block_on(read).map_err(|e| self.read_error(e))?;
-            self.apply(records)?;
+        while self.state.progress().next < end {
+            if self.worker.shutdown.is_cancelled() {
+                return Ok(false);
+            }
+            self.apply_some()?;
         }
         self.state.flush_all(&mut self.worker.writer);
         self.flushed = self.state.progress().next;
@@ -154,13 +157,23 @@ impl Running {
             took_ms = started.elapsed().as_millis() as u64,
             "partition ready"
         );
-        Ok(())
+        Ok(true)
+    }
+
+    /// Applies records that the stream holds.
+    fn apply_some(&mut self) -> Result<(), JobError> {
+        let next = self.state.progress().next;
+        let read = self.worker.log.read(self.worker.partition, next, READ_BYTES);
+        let records = self.runtime.block_on(read).map_err(|e| self.read_error(e))?;
+        self.apply(records)
     }
 
     fn read_error(&self, error: log::ReadError) -> JobError {
         JobError::Read { partition: self.worker.partition, error }
     }
 
+    /// Applies what comes, until shutdown; then what has come by then, so that a start after an
+    /// orderly end has nothing to replay.
     fn follow(&mut self) -> Result<(), JobError> {
         while let Some(records) = self.next()? {
             self.apply(records)?;
@@ -174,6 +187,10 @@ impl Running {
             if self.last_measure.elapsed() >= MEASURE_INTERVAL {
                 self.measure();
             }
+        }
+        let end = self.worker.log.bounds(self.worker.partition).next;
+        while self.state.progress().next < end {
+            self.apply_some()?;
         }
         Ok(())
     }
@@ -300,7 +317,6 @@ impl Running {
     }
 
     fn finish(&mut self) -> Result<(), JobError> {
-        self.flush();
         self.collect_saved(true)?;
         if self.state.progress().next != self.saved.next || self.side.bytes() > 0 {
             self.save();
