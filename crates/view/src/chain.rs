@@ -128,16 +128,18 @@ impl Chain {
         self.version.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Forgets the lists of the dates before `first`.
-    pub(crate) fn forget_before(&self, first: BusinessDate) {
-        let mut state = self.state.lock();
-        state.days = state.days.split_off(&first);
+    /// Forgets the lists of all dates. Done with each new business date, this bounds how many there
+    /// are, and for how long a list that nobody reads any more is kept up to date.
+    pub(crate) fn forget_days(&self) {
+        self.state.lock().days.clear();
     }
 
-    /// The best `k`. Scans all entities if the candidates are stale.
+    /// The best `k`. Scans all entities if the candidates are stale. `is_final` tells that no total
+    /// will change again.
     pub(crate) fn list(
         &self,
         span: Span,
+        is_final: bool,
         k: usize,
         cells: &Cells,
         finals: &Finals,
@@ -156,6 +158,9 @@ impl Chain {
                 Span::Slot(slot) => self.scan_slot(candidates, slot, cells),
                 Span::Day(date) => self.scan_day(candidates, date, cells, finals, shape),
             }
+        }
+        if is_final {
+            candidates.freeze();
         }
         let entries = candidates.top(k);
         self.publish(state, finals, shape);
@@ -212,7 +217,8 @@ type ClosedDays = BTreeMap<BusinessDate, Vec<(Partition, Arc<FinalDay>)>>;
 
 impl State {
     fn closed_days(&self, finals: &Finals) -> ClosedDays {
-        self.days.keys().map(|&date| (date, finals.of_date(date))).collect()
+        let followed = self.days.iter().filter(|(_, candidates)| candidates.follows());
+        followed.map(|(&date, _)| (date, finals.of_date(date))).collect()
     }
 
     /// Sets the total of an entity in the lists of all dates that share `slot`.
@@ -227,7 +233,7 @@ impl State {
     ) -> bool {
         let mut changed = false;
         for (&date, candidates) in &mut self.days {
-            if shape.layout.day_slot(date) != Some(slot) || !candidates.is_live() {
+            if shape.layout.day_slot(date) != Some(slot) || !candidates.follows() {
                 continue;
             }
             let closed = closed.get(&date).map_or(&[][..], Vec::as_slice);
@@ -243,17 +249,13 @@ impl State {
     /// A date closed in some partitions has totals that do not show in the slots: there, every
     /// change matters.
     fn least_wanted_of_days(&self, slot: usize, finals: &Finals, shape: &Shape) -> u64 {
-        self.days
-            .iter()
-            .filter(|&(&date, candidates)| {
-                shape.layout.day_slot(date) == Some(slot) && candidates.is_live()
-            })
-            .map(|(&date, candidates)| match finals.closed_in(date) {
-                0 => candidates.least_wanted(),
-                some if some == finals.partitions() => u64::MAX,
-                _ => 0,
-            })
-            .min()
-            .unwrap_or(u64::MAX)
+        let mut least = u64::MAX;
+        for (&date, candidates) in &self.days {
+            if shape.layout.day_slot(date) == Some(slot) && candidates.follows() {
+                let in_part = finals.closed_somewhere(date);
+                least = least.min(if in_part { 0 } else { candidates.least_wanted() });
+            }
+        }
+        least
     }
 }

@@ -29,6 +29,11 @@ impl Finals {
         self.days[partition.0 as usize].write().remove(&date);
     }
 
+    /// Forgets all days of a partition.
+    pub(crate) fn clear(&self, partition: Partition) {
+        self.days[partition.0 as usize].write().clear();
+    }
+
     pub(crate) fn get(&self, partition: Partition, date: BusinessDate) -> Option<Arc<FinalDay>> {
         self.days[partition.0 as usize].read().get(&date).cloned()
     }
@@ -44,14 +49,9 @@ impl Finals {
         days.filter_map(|(days, p)| Some((p, days.read().get(&date)?.clone()))).collect()
     }
 
-    /// In how many partitions `date` is closed.
-    pub(crate) fn closed_in(&self, date: BusinessDate) -> usize {
-        self.days.iter().filter(|days| days.read().contains_key(&date)).count()
-    }
-
-    /// How many partitions there are.
-    pub(crate) fn partitions(&self) -> usize {
-        self.days.len()
+    /// Whether `date` is closed in any partition.
+    pub(crate) fn closed_somewhere(&self, date: BusinessDate) -> bool {
+        self.days.iter().any(|days| days.read().contains_key(&date))
     }
 
     /// Whether any closed day satisfies `test`.

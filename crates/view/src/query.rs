@@ -53,7 +53,8 @@ pub struct Window {
     /// partition whose event time is furthest; the others count the window that ends at their own. None
     /// for `all`, and for a sliding window before the first purchase.
     pub bounds: Option<(Timestamp, Timestamp)>,
-    /// Whether the list will never change again.
+    /// Whether the list will never change again: of a day, once it is closed in every partition
+    /// concerned. A partition without purchases closes no day.
     pub is_final: bool,
 }
 

@@ -359,10 +359,7 @@ impl View {
 
     /// Checks the query and notes the state of the partitions concerned.
     fn begin(&self, query: &Query, now: Timestamp) -> Result<Reading, ReadError> {
-        let missing = self.missing.load(Ordering::SeqCst);
-        if missing > 0 {
-            return Err(ReadError::NotReady { missing, partitions: self.partitions.len() as u32 });
-        }
+        self.check_ready()?;
         if !(1..=self.max_k()).contains(&query.k) {
             return Err(ReadError::LengthOutOfRange { k: query.k, max: self.max_k() });
         }
@@ -390,6 +387,16 @@ impl View {
         match (query.date.or_else(|| self.newest_date()), query.subject) {
             (Some(date), _) => self.check_date(date).map(|()| Span::Day(date)),
             (None, subject) => Err(unknown(subject)),
+        }
+    }
+
+    fn check_ready(&self) -> Result<(), ReadError> {
+        match self.missing.load(Ordering::SeqCst) {
+            0 => Ok(()),
+            missing => {
+                let partitions = self.partitions.len() as u32;
+                Err(ReadError::NotReady { missing, partitions })
+            }
         }
     }
 
@@ -439,12 +446,14 @@ impl View {
             }
             Place::Chain(kind) => {
                 let Index { chain, cells, .. } = self.index(kind);
-                let list = chain.list(reading.span, k, cells, &self.finals, shape);
+                let list =
+                    chain.list(reading.span, reading.is_final, k, cells, &self.finals, shape);
                 reading.clock = reading.clock.max(chain.clock());
                 (list.entries, list.version)
             }
         };
-        // A day may have been dropped since it was looked for.
+        // Meanwhile the day may have been dropped, or a partition have started anew.
+        self.check_ready()?;
         reading.date().map_or(Ok(()), |date| self.check_date(date))?;
         let source = reading.source(version);
         Ok((List { window: source.window, entries, as_of: reading.as_of }, source))

@@ -56,10 +56,14 @@ impl PartitionWriter {
         self.view.set_ready(self.partition, true);
     }
 
-    /// The partition is being recovered; reads are refused until it is ready again.
+    /// The partition is being recovered; reads are refused until it is ready again. Its closed days
+    /// are forgotten: the new run hands them on again.
     pub fn not_ready(&mut self) {
         self.ready = false;
         self.view.set_ready(self.partition, false);
+        self.view.finals.clear(self.partition);
+        self.view.index(IndexKind::Stores).chain.forget_days();
+        self.view.index(IndexKind::Items).chain.forget_days();
     }
 
     fn apply(&mut self, kind: IndexKind, id: u64, update: &EntityUpdate<'_>) -> Option<Applied> {
@@ -138,15 +142,14 @@ impl Sink for PartitionWriter {
     /// does not find a day any more sees that it is not kept.
     fn progress(&mut self, progress: &Progress) {
         self.refresh_chains(progress);
-        let newest = progress.newest_date.filter(|&date| self.view.raise_newest_date(date));
+        let new_date = progress.newest_date.is_some_and(|date| self.view.raise_newest_date(date));
         self.publish(progress);
         for date in self.dropped.drain(..) {
             self.view.finals.remove(self.partition, date);
         }
-        if let Some(newest) = newest {
-            let (first, _) = self.view.shape.dates_kept(newest);
-            self.view.index(IndexKind::Stores).chain.forget_before(first);
-            self.view.index(IndexKind::Items).chain.forget_before(first);
+        if new_date {
+            self.view.index(IndexKind::Stores).chain.forget_days();
+            self.view.index(IndexKind::Items).chain.forget_days();
         }
         self.view.add_size(std::mem::take(&mut self.rows), std::mem::take(&mut self.bytes));
     }
