@@ -96,6 +96,10 @@ impl Batcher {
 
     /// Waits for something to do, and takes what is queued, up to about a batch.
     async fn wait(&mut self, progress: &mut Progress, tick_at: Instant) -> Woke {
+        // Also when there is always something to do.
+        if self.shutdown.is_cancelled() {
+            self.queue.close();
+        }
         if progress.backlog.is_empty() {
             tokio::select! {
                 biased;
@@ -127,13 +131,13 @@ impl Batcher {
         self.metrics.batch_bytes.observe(payload.len() as f64);
         let offset = self.append(payload).await?;
         progress.next_sequence += purchases;
+        self.depth.release(purchases);
+        self.metrics.purchases.inc_by(purchases);
+        self.metrics.lines.inc_by(lines);
         for done in served {
             // Whoever waited may have gone away: the purchase is in the log all the same.
             let _ = done.send(offset);
         }
-        self.depth.release(purchases);
-        self.metrics.purchases.inc_by(purchases);
-        self.metrics.lines.inc_by(lines);
         Ok(())
     }
 

@@ -73,6 +73,15 @@ async fn bad_values_are_400_and_the_connection_goes_on() {
         assert_eq!(answer.status, 400, "{key}");
         assert!(answer.message().contains("Idempotency-Key must have 1 to 256 bytes"));
     }
+    let latin_1 = [
+        &b"POST "[..],
+        PATH.as_bytes(),
+        b" HTTP/1.1\r\nhost: x\r\nidempotency-key: caf\xe9\r\n\r\n",
+    ];
+    client.send(latin_1.concat()).await;
+    let answer = client.answer().await.unwrap();
+    assert_eq!(answer.status, 400);
+    assert!(answer.message().contains("idempotency-key"), "{answer:?}");
     // The same connection still serves.
     assert_eq!(client.post_json(PATH, ITEM).await.status, 201);
     assert_eq!(server.log.purchases().await.len(), 1);

@@ -20,9 +20,6 @@ pub struct BodyLimits {
 /// The most that is allocated on the word of `content-length` alone.
 const MAX_TRUSTED_LENGTH: usize = 64 * 1024;
 
-/// How long a body that is too large is still taken.
-const DISCARD_TIME: Duration = Duration::from_millis(200);
-
 /// Reads the whole body, as [`warp::body::stream`] gives it. `declared` is `content-length`.
 ///
 /// # Errors
@@ -62,8 +59,6 @@ where
     let mut chunk = Some(first);
     while let Some(bytes) = chunk {
         if body.len() + bytes.len() > limit {
-            // Either way, the body is too large.
-            let _ = tokio::time::timeout(DISCARD_TIME, discard(stream, limit)).await;
             return Err(too_large(limit));
         }
         body.extend_from_slice(&bytes);
@@ -83,22 +78,6 @@ where
         Some(Ok(mut chunk)) => Ok(Some(chunk.copy_to_bytes(chunk.remaining()))),
         Some(Err(error)) => {
             Err(HttpError::bad_request(format!("the body cannot be read to its end: {error}")))
-        }
-    }
-}
-
-/// Takes some more of a body that is too large, so that a client that is still sending gets to see
-/// the answer instead of a reset.
-async fn discard<S, B>(mut stream: S, limit: usize)
-where
-    S: Stream<Item = Result<B, warp::Error>> + Unpin,
-    B: Buf,
-{
-    let mut left = limit;
-    while let Some(Ok(chunk)) = stream.next().await {
-        match left.checked_sub(chunk.remaining()) {
-            Some(rest) => left = rest,
-            None => return,
         }
     }
 }

@@ -219,6 +219,11 @@ impl Connection {
         }
     }
 
+    /// Whether the listener wants the connection to end.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.command.load(Relaxed) != Command::Run as u8
+    }
+
     /// Gives a command, unless a stronger one has been given; whether it was news.
     fn tell(&self, command: Command) -> bool {
         let news = self.command.fetch_max(command as u8, SeqCst) < command as u8;

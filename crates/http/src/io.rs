@@ -1,26 +1,67 @@
-//! A stream of bytes that tells its [`Connection`] about progress.
+//! A stream of bytes that tells its [`Connection`] about progress, and closes so that the last
+//! answer arrives.
 
 use std::{
     io::{self, IoSlice},
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
+    time::Duration,
 };
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Sleep, sleep},
+};
 
 use crate::connection::Connection;
+
+/// How long, and for how many bytes, a client is listened to after the last answer.
+const LINGER_TIME: Duration = Duration::from_millis(500);
+const LINGER_BYTES: usize = 32 << 20;
 
 /// `T` is the transport: a TCP stream, or TLS over one.
 #[derive(Debug)]
 pub(crate) struct WatchedIo<T> {
     transport: T,
     connection: Arc<Connection>,
+    linger: Option<Linger>,
+}
+
+/// The end of a connection: what still comes is read and forgotten, until the client closes too.
+///
+/// A request that is refused early, such as one with a body too large, may still be on its way.
+/// Closing on it would make the kernel send a reset, and the client would lose the answer.
+#[derive(Debug)]
+struct Linger {
+    deadline: Pin<Box<Sleep>>,
+    bytes_left: usize,
+}
+
+impl Linger {
+    fn new() -> Self {
+        Self { deadline: Box::pin(sleep(LINGER_TIME)), bytes_left: LINGER_BYTES }
+    }
+
+    fn poll<T: AsyncRead + Unpin>(&mut self, transport: &mut T, cx: &mut Context<'_>) -> Poll<()> {
+        let mut scratch = [0; 4096];
+        while self.bytes_left > 0 {
+            let mut buf = ReadBuf::new(&mut scratch);
+            match Pin::new(&mut *transport).poll_read(cx, &mut buf) {
+                Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
+                    self.bytes_left = self.bytes_left.saturating_sub(buf.filled().len());
+                }
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => return self.deadline.as_mut().poll(cx),
+            }
+        }
+        Poll::Ready(())
+    }
 }
 
 impl<T> WatchedIo<T> {
     pub(crate) fn new(transport: T, connection: Arc<Connection>) -> Self {
-        Self { transport, connection }
+        Self { transport, connection, linger: None }
     }
 }
 
@@ -39,7 +80,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for WatchedIo<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for WatchedIo<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WatchedIo<T> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -69,6 +110,14 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for WatchedIo<T> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.transport).poll_shutdown(cx)
+        let this = &mut *self;
+        if this.linger.is_none() {
+            ready!(Pin::new(&mut this.transport).poll_shutdown(cx))?;
+            if this.connection.is_draining() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        let linger = this.linger.get_or_insert_with(Linger::new);
+        linger.poll(&mut this.transport, cx).map(Ok)
     }
 }

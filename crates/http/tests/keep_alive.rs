@@ -33,6 +33,17 @@ async fn requests_sent_at_once_are_answered_in_order() {
 }
 
 #[tokio::test]
+async fn an_answer_does_not_wait_for_the_rest_of_the_next_request() {
+    let server = Server::start(ListenerConfig::default()).await;
+    let requests = "GET /hello/1 HTTP/1.1\r\nhost: x\r\n\r\nGET /hello/2 HTTP/1.1\r\nho";
+    let mut client = send(server.address, requests).await;
+    read_until(&mut client, "hello 1").await;
+    client.write_all(b"st: x\r\n\r\n").await.unwrap();
+    read_until(&mut client, "hello 2").await;
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_body_in_many_chunks_is_read_whole() {
     let server = Server::start(ListenerConfig::default()).await;
     let mut client = send(

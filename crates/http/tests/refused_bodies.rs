@@ -1,0 +1,27 @@
+//! A client that sends more than is wanted still gets its answer, instead of a reset.
+
+mod common;
+
+use common::{ECHO_LIMIT, Server, rest, send};
+use http_server::ListenerConfig;
+use tokio::io::AsyncWriteExt;
+
+#[tokio::test]
+async fn the_answer_comes_while_the_body_is_on_its_way() {
+    let server = Server::start(ListenerConfig::default()).await;
+    let size = 100 * ECHO_LIMIT;
+    for head in [
+        format!("POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: {size}\r\n\r\n"),
+        format!("POST /nothing HTTP/1.1\r\nhost: x\r\ncontent-length: {size}\r\n\r\n"),
+        format!("POST /echo HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n{size:x}\r\n"),
+    ] {
+        let mut client = send(server.address, &head).await;
+        // All of it is sent before the answer is looked at.
+        client.write_all(&vec![b'x'; size]).await.unwrap();
+        let answer = String::from_utf8(rest(&mut client).await).unwrap();
+        let expected = if head.contains("/echo") { "413" } else { "404" };
+        assert!(answer.starts_with(&format!("HTTP/1.1 {expected} ")), "{head}: {answer}");
+        assert!(answer.ends_with("\"}"), "{answer}");
+    }
+    server.stop().await;
+}
