@@ -102,3 +102,62 @@ impl Depth {
         self.gauge.sub(purchases as i64);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn purchases(count: usize) -> Vec<Purchase> {
+        let purchase = Purchase {
+            store: model::StoreId(1),
+            customer: model::CustomerId(1),
+            date: model::BusinessDate::from_days(0).unwrap(),
+            event_time: model::Timestamp::MIN,
+            key: None,
+            lines: Vec::new(),
+        };
+        vec![purchase; count]
+    }
+
+    fn queue(bound: u64) -> (Queue, mpsc::UnboundedReceiver<Submission>, Depth, IntGauge) {
+        let gauge = IntGauge::new("queue", "Purchases waiting.").unwrap();
+        let (queue, receiver, depth) = Queue::new(bound, gauge.clone());
+        (queue, receiver, depth, gauge)
+    }
+
+    #[test]
+    fn an_unused_reservation_gives_its_room_back() {
+        let (queue, _receiver, _, gauge) = queue(3);
+        let reservation = queue.reserve(3).unwrap();
+        assert!(queue.reserve(1).is_none());
+        assert_eq!(gauge.get(), 3);
+        drop(reservation);
+        assert_eq!(gauge.get(), 0);
+        assert!(queue.reserve(1).is_some());
+    }
+
+    #[test]
+    fn the_request_that_crosses_the_bound_is_taken_and_the_next_is_not() {
+        let (queue, mut receiver, depth, gauge) = queue(3);
+        let _first = queue.reserve(2).unwrap().submit(purchases(2));
+        let _large = queue.reserve(100).unwrap().submit(purchases(100));
+        assert!(queue.reserve(1).is_none());
+        depth.release(99);
+        assert!(queue.reserve(1).is_none());
+        assert_eq!(gauge.get(), 3);
+        depth.release(1);
+        assert!(queue.reserve(1).is_some());
+        assert_eq!(receiver.try_recv().unwrap().purchases.len(), 2);
+        assert_eq!(receiver.try_recv().unwrap().purchases.len(), 100);
+    }
+
+    #[test]
+    fn a_closed_queue_tells_at_once() {
+        let (queue, receiver, _, gauge) = queue(3);
+        let reservation = queue.reserve(1).unwrap();
+        drop(receiver);
+        assert!(queue.is_closed());
+        assert!(reservation.submit(purchases(1)).try_recv().is_err());
+        assert_eq!(gauge.get(), 0);
+    }
+}

@@ -37,6 +37,9 @@ const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
 /// `filter`, and its rejections become answers by [`recover`]. So `filter` is the routes of all
 /// services joined by [`warp::Filter::or`], and `routes` the tables of the same services.
 ///
+/// What is not HTTP at all never gets that far: hyper answers it with 400 or 431, without a body, and
+/// closes.
+///
 /// At the cap on connections, new ones wait in the backlog of the kernel until one closes. On
 /// shutdown the listener closes, idle connections close, requests at hand are answered; what is left
 /// after [`ListenerConfig::drain_timeout`] is cut.
