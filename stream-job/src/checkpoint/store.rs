@@ -217,26 +217,34 @@ impl CheckpointStore {
         side: &SideBatch,
     ) -> Result<Saved, CheckpointError> {
         let before = self.saved()?;
+        guarded(&self.file, || self.write(before, snapshot, side).map_err(|e| self.error(e)))
+    }
+
+    fn write(
+        &self,
+        before: Saved,
+        snapshot: &Snapshot,
+        side: &SideBatch,
+    ) -> Result<Saved, redb::Error> {
         let saved = before.after(snapshot);
-        let mut write = self.database.begin_write().map_err(|e| self.error(e))?;
+        let mut write = self.database.begin_write()?;
         // The file may be large: with this it need not be walked through after a crash.
         write.set_quick_repair(true);
         {
-            let mut chunks = write.open_table(CHUNKS).map_err(|e| self.error(e))?;
+            let mut chunks = write.open_table(CHUNKS)?;
             if snapshot.full {
-                chunks.retain(|_, _| false).map_err(|e| self.error(e))?;
+                chunks.retain(|_, _| false)?;
             }
             for (number, chunk) in (before.chunks..).zip(&snapshot.chunks) {
-                let framed = frame(chunk);
-                chunks.insert(number, framed.as_slice()).map_err(|e| self.error(e))?;
+                chunks.insert(number, frame(chunk).as_slice())?;
             }
-            let mut meta = write.open_table(META).map_err(|e| self.error(e))?;
+            let mut meta = write.open_table(META)?;
             for (name, value) in saved.fields() {
-                meta.insert(name, value).map_err(|e| self.error(e))?;
+                meta.insert(name, value)?;
             }
-            side.write(&write).map_err(|e| self.error(e))?;
+            side.write(&write)?;
         }
-        write.commit().map_err(|e| self.error(e))?;
+        write.commit()?;
         Ok(saved)
     }
 
