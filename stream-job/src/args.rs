@@ -6,6 +6,9 @@ use clap::ValueEnum;
 use model::parse_duration;
 use window::{Config, ConfigError, WindowKind};
 
+/// Bytes read from the stream at a time.
+const READ_BYTES: usize = 256 << 10;
+
 /// What to do with the checkpoints at start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Rebuild {
@@ -111,6 +114,9 @@ pub struct JobConfig {
     pub directory: PathBuf,
     /// The most pairs in a partition.
     pub max_pairs: usize,
+    /// Bytes read from the stream at a time, at least one batch; bounds what is applied between
+    /// two looks at the clock.
+    pub read_bytes: usize,
     /// The least time between two flushes.
     pub flush_interval: Duration,
     /// The time between two checkpoints.
@@ -149,6 +155,7 @@ impl Args {
             window: self.window()?,
             directory,
             max_pairs: self.max_pairs,
+            read_bytes: READ_BYTES,
             flush_interval: self.flush_interval,
             checkpoint_interval: self.checkpoint_interval,
             retention: RetentionConfig {

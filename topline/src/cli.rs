@@ -24,7 +24,6 @@ pub(crate) struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "made once")]
 pub(crate) enum Command {
     /// Serve everything from one process, on an embedded log
     Serve(ServerArgs),

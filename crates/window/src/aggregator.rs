@@ -31,6 +31,23 @@ pub struct Aggregator {
     pub(crate) producers: Producers,
     pub(crate) keys: Keys,
     pub(crate) scratch: Scratch,
+    hashes: Hashes,
+}
+
+/// How far ahead things are brought into the cache, in lines or entries.
+const AHEAD: usize = 8;
+
+/// The hashes of the pairs of all lines of a batch, and which one is next.
+#[derive(Debug, Default)]
+struct Hashes {
+    all: Vec<u64>,
+    next: usize,
+}
+
+impl Hashes {
+    fn skip(&mut self, lines: usize) {
+        self.next += lines;
+    }
 }
 
 /// The closed business days still kept, and what the next flush and snapshot say of them.
@@ -120,6 +137,7 @@ impl Aggregator {
             producers: Producers::default(),
             keys: Keys::new(config.key_retention, config.max_keys),
             scratch: Scratch::default(),
+            hashes: Hashes::default(),
             layout,
             config,
         }
@@ -161,14 +179,53 @@ impl Aggregator {
         self.keys.expire(now);
         let again = self.producers.admit(batch);
         applied.duplicate_sequences = again as u64;
-        for purchase in &batch.purchases[again..] {
+        let purchases = &batch.purchases[again..];
+        let mut hashes = self.hash(purchases);
+        for purchase in purchases {
             if purchase.key.is_none_or(|key| self.keys.insert(key, now)) {
-                self.purchase(offset, purchase, side, &mut applied);
+                self.purchase(offset, purchase, &mut hashes, side, &mut applied);
             } else {
+                hashes.skip(purchase.lines.len());
                 applied.duplicate_keys += 1;
             }
         }
+        self.hashes = hashes;
         applied
+    }
+
+    /// The hashes of all lines.
+    fn hash(&mut self, purchases: &[Purchase]) -> Hashes {
+        let mut hashes = std::mem::take(&mut self.hashes);
+        hashes.next = 0;
+        hashes.all.clear();
+        for purchase in purchases {
+            let store = u64::from(purchase.store.0);
+            let hash = |line: &Line| self.pairs.hash(store, line.item.0);
+            hashes.all.extend(purchase.lines.iter().map(hash));
+        }
+        hashes
+    }
+
+    /// The hash of the next line. What the lines after it will touch is on its way to the cache
+    /// then: first the place in the index, then the pair, then the item.
+    #[inline]
+    fn next_hash(&self, hashes: &mut Hashes) -> u64 {
+        let next = hashes.next;
+        hashes.next += 1;
+        if let Some(&ahead) = hashes.all.get(next + 3 * AHEAD) {
+            self.pairs.prefetch_index(ahead);
+        }
+        if let Some(&ahead) = hashes.all.get(next + 2 * AHEAD)
+            && let Some(pair) = self.pairs.guess(ahead)
+        {
+            self.pairs.prefetch(pair);
+        }
+        if let Some(&ahead) = hashes.all.get(next + AHEAD)
+            && let Some(pair) = self.pairs.guess(ahead)
+        {
+            self.sides[1].prefetch(self.pairs.side(pair, Side::Item));
+        }
+        hashes.all[next]
     }
 
     /// Passes over `offset`, whose record could not be read as a batch.
@@ -191,6 +248,7 @@ impl Aggregator {
         &mut self,
         offset: Offset,
         purchase: &Purchase,
+        hashes: &mut Hashes,
         side: &mut impl SideOutput,
         applied: &mut Applied,
     ) {
@@ -202,17 +260,20 @@ impl Aggregator {
             side.late(offset, purchase);
         }
         let mut store = None;
-        for line in purchase.lines.iter().filter(|line| line.quantity > 0) {
-            let store = *store.get_or_insert_with(|| self.store(purchase.store));
-            self.line(store, *line, &slots);
-            applied.lines += 1;
+        for line in &purchase.lines {
+            let hash = self.next_hash(hashes);
+            if line.quantity > 0 {
+                let store = *store.get_or_insert_with(|| self.store(purchase.store));
+                self.line(hash, store, *line, &slots);
+                applied.lines += 1;
+            }
         }
         self.lists.refill(&mut self.pairs, &mut self.sides);
     }
 
     fn store(&mut self, store: StoreId) -> u32 {
         let index = self.sides[Side::Store as usize].find_or_insert(u64::from(store.0));
-        self.sides[Side::Store as usize].get_mut(index).stamp = self.progress.next;
+        self.sides[Side::Store as usize].set_stamp(index, self.progress.next);
         index
     }
 
@@ -244,8 +305,8 @@ impl Aggregator {
     }
 
     #[inline]
-    fn line(&mut self, store: u32, line: Line, slots: &Slots) {
-        let (pair, item) = self.pair(store, line.item);
+    fn line(&mut self, hash: u64, store: u32, line: Line, slots: &Slots) {
+        let (pair, item) = self.pair(hash, store, line.item);
         if let Some(pane) = slots.pane {
             let entry = Entry { pair, quantity: line.quantity };
             let place = self.panes.add(pane, entry, self.pairs.place(pair));
@@ -263,7 +324,7 @@ impl Aggregator {
             of_store[slot] = of_store[slot].wrapping_add(quantity);
             of_item[slot] = of_item[slot].wrapping_add(quantity);
         }
-        items.get_mut(item).stamp = self.progress.next;
+        items.set_stamp(item, self.progress.next);
         for slot in slots.iter() {
             let count = self.pairs.add(pair, slot, line.quantity);
             self.lists.settle(&mut self.pairs, &mut self.sides, pair, [store, item], slot, count);
@@ -273,9 +334,8 @@ impl Aggregator {
 
     /// The pair and the item's index; both are made if there are none.
     #[inline]
-    fn pair(&mut self, store: u32, item: ItemId) -> (u32, u32) {
-        let [stores, items] = &self.sides;
-        let hash = self.pairs.hash(stores.id(store), item.0);
+    fn pair(&mut self, hash: u64, store: u32, item: ItemId) -> (u32, u32) {
+        let [_, items] = &self.sides;
         match self.pairs.find(hash, store, |index| items.id(index) == item.0) {
             Some(pair) => (pair, self.pairs.side(pair, Side::Item)),
             None => self.new_pair(hash, store, item),
@@ -293,12 +353,9 @@ impl Aggregator {
 
     /// Adds a pair that is not there yet, with counts of 0.
     pub(crate) fn add_pair(&mut self, hash: u64, sides: [u32; 2]) -> u32 {
-        let hasher = self.pairs.hasher();
-        let [stores, items] = &self.sides;
-        let hash_of = |[store, item]: [u32; 2]| hasher(stores.id(store), items.id(item));
-        let pair = self.pairs.insert(hash, sides, hash_of);
+        let pair = self.pairs.insert(hash, sides);
         for (entities, index) in self.sides.iter_mut().zip(sides) {
-            entities.get_mut(index).pairs.push(pair);
+            entities.pairs_mut(index).push(pair);
         }
         pair
     }
@@ -313,14 +370,17 @@ impl Aggregator {
         let Self { panes, pairs, sides, lists, progress, .. } = self;
         panes.advance(PaneNumber::of(time), |slot, entries| {
             for (place, entry) in entries.iter().enumerate() {
-                if let Some(ahead) = entries.get(place + 16) {
+                if let Some(ahead) = entries.get(place + 2 * AHEAD) {
                     pairs.prefetch(ahead.pair);
+                }
+                if let Some(ahead) = entries.get(place + AHEAD) {
+                    sides[1].prefetch(pairs.side(ahead.pair, Side::Item));
                 }
                 let indexes = pairs.sides(entry.pair);
                 for (side, index) in sides.iter_mut().zip(indexes) {
                     let total = &mut side.totals_mut(index)[slot];
                     *total = total.wrapping_sub(u64::from(entry.quantity));
-                    side.get_mut(index).stamp = progress.next;
+                    side.set_stamp(index, progress.next);
                 }
                 let count = pairs.subtract(entry.pair, slot, entry.quantity);
                 lists.settle(pairs, sides, entry.pair, indexes, slot, count);
@@ -369,7 +429,7 @@ impl Aggregator {
             for (side, index) in Side::BOTH.into_iter().zip(self.pairs.sides(pair)) {
                 let entities = &mut self.sides[side as usize];
                 entities.totals_mut(index)[slot] = 0;
-                entities.get_mut(index).stamp = self.progress.next;
+                entities.set_stamp(index, self.progress.next);
                 self.pairs.set_member(pair, side, slot, false);
                 self.lists.clear(entities, side, index, slot);
             }

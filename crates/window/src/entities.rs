@@ -4,18 +4,15 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use model::Offset;
 
-use crate::rank::Rank;
+use crate::{prefetch, rank::Rank};
 
-/// One store or one item.
-#[derive(Debug)]
+/// What is seldom looked at of a store or an item.
+#[derive(Debug, Default)]
 pub(crate) struct Entity {
-    pub(crate) id: u64,
-    /// Next offset after the last batch that changed it.
-    pub(crate) stamp: Offset,
     /// All its pairs, in order of appearance.
     pub(crate) pairs: Vec<u32>,
     /// Its candidates, once it has more pairs than are kept as candidates; until then all are.
-    pub(crate) tops: Option<Box<[Candidates]>>,
+    tops: Option<Box<[Candidates]>>,
 }
 
 /// The candidates for one list: exactly the pairs that beat the bound.
@@ -37,12 +34,18 @@ impl Default for Candidates {
     }
 }
 
+/// Set in the first word of a row if the entity has candidates of its own.
+const HAS_TOPS: u64 = 1 << 63;
+
 /// All stores, or all items; one is named by its place, in order of appearance.
+///
+/// What every line touches is one run of words: the stamp, then the totals by slot.
 #[derive(Debug)]
 pub(crate) struct Entities {
-    list: Vec<Entity>,
-    totals: Vec<u64>,
+    ids: Vec<u64>,
+    rows: Vec<u64>,
     slots: usize,
+    list: Vec<Entity>,
     by_id: HashMap<u64, u32, RandomState>,
     /// How many are in a snapshot.
     saved: usize,
@@ -50,11 +53,12 @@ pub(crate) struct Entities {
 
 impl Entities {
     pub(crate) fn new(slots: usize) -> Self {
-        Self { list: Vec::new(), totals: Vec::new(), slots, by_id: HashMap::default(), saved: 0 }
+        let (ids, rows, list) = (Vec::new(), Vec::new(), Vec::new());
+        Self { ids, rows, slots, list, by_id: HashMap::default(), saved: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.list.len()
+        self.ids.len()
     }
 
     /// The entity with this id, made if there is none.
@@ -62,61 +66,106 @@ impl Entities {
         if let Some(&index) = self.by_id.get(&id) {
             return index;
         }
-        let index = u32::try_from(self.list.len()).expect("more entities than can be numbered");
-        self.list.push(Entity { id, stamp: Offset::default(), pairs: Vec::new(), tops: None });
-        self.totals.resize(self.totals.len() + self.slots, 0);
+        let index = u32::try_from(self.len()).expect("more entities than can be numbered");
+        self.ids.push(id);
+        self.list.push(Entity::default());
+        self.rows.resize(self.rows.len() + 1 + self.slots, 0);
         self.by_id.insert(id, index);
         index
     }
 
     #[inline]
     pub(crate) fn id(&self, index: u32) -> u64 {
-        self.list[index as usize].id
+        self.ids[index as usize]
     }
 
     #[inline]
-    pub(crate) fn get(&self, index: u32) -> &Entity {
-        &self.list[index as usize]
+    fn row(&self, index: u32) -> usize {
+        index as usize * (1 + self.slots)
+    }
+
+    /// Starts to bring what every line touches into the cache.
+    #[inline]
+    pub(crate) fn prefetch(&self, index: u32) {
+        prefetch::read(&self.rows, self.row(index));
+        prefetch::read(&self.rows, self.row(index) + self.slots);
+    }
+
+    /// Next offset after the last batch that changed it.
+    pub(crate) fn stamp(&self, index: u32) -> Offset {
+        Offset(self.rows[self.row(index)] & !HAS_TOPS)
     }
 
     #[inline]
-    pub(crate) fn get_mut(&mut self, index: u32) -> &mut Entity {
-        &mut self.list[index as usize]
+    pub(crate) fn set_stamp(&mut self, index: u32, stamp: Offset) {
+        let row = self.row(index);
+        self.rows[row] = self.rows[row] & HAS_TOPS | stamp.0;
     }
 
     #[inline]
     pub(crate) fn totals(&self, index: u32) -> &[u64] {
-        &self.totals[index as usize * self.slots..][..self.slots]
+        &self.rows[self.row(index) + 1..][..self.slots]
     }
 
     #[inline]
     pub(crate) fn totals_mut(&mut self, index: u32) -> &mut [u64] {
-        &mut self.totals[index as usize * self.slots..][..self.slots]
+        let row = self.row(index);
+        &mut self.rows[row + 1..][..self.slots]
     }
 
-    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = &Entity> {
-        self.list.iter()
+    #[inline]
+    pub(crate) fn pairs(&self, index: u32) -> &[u32] {
+        &self.list[index as usize].pairs
+    }
+
+    #[inline]
+    pub(crate) fn pairs_mut(&mut self, index: u32) -> &mut Vec<u32> {
+        &mut self.list[index as usize].pairs
+    }
+
+    #[inline]
+    pub(crate) fn has_tops(&self, index: u32) -> bool {
+        self.rows[self.row(index)] & HAS_TOPS != 0
+    }
+
+    /// Its candidates, by slot; `None` while all its pairs are.
+    #[inline]
+    pub(crate) fn tops(&self, index: u32) -> Option<&[Candidates]> {
+        if self.has_tops(index) { self.list[index as usize].tops.as_deref() } else { None }
+    }
+
+    #[inline]
+    pub(crate) fn tops_mut(&mut self, index: u32) -> Option<&mut [Candidates]> {
+        self.list[index as usize].tops.as_deref_mut()
+    }
+
+    /// Gives it candidates, none in any slot yet.
+    pub(crate) fn add_tops(&mut self, index: u32) {
+        let tops = (0..self.slots).map(|_| Candidates::default()).collect();
+        self.list[index as usize].tops = Some(tops);
+        let row = self.row(index);
+        self.rows[row] |= HAS_TOPS;
     }
 
     /// The first index not yet in a snapshot (0 if `full`), and the ids from there on; they count as
     /// saved from now on.
     pub(crate) fn save(&mut self, full: bool) -> (usize, impl ExactSizeIterator<Item = u64> + '_) {
         let from = if full { 0 } else { self.saved };
-        self.saved = self.list.len();
-        (from, self.list[from..].iter().map(|entity| entity.id))
+        self.saved = self.len();
+        (from, self.ids[from..].iter().copied())
     }
 
     /// Ends putting back what a snapshot says: all are as of the batch before `stamp`.
     pub(crate) fn restored(&mut self, stamp: Offset) {
-        self.saved = self.list.len();
-        for entity in &mut self.list {
-            entity.stamp = stamp;
+        self.saved = self.len();
+        for index in 0..self.len() as u32 {
+            self.set_stamp(index, stamp);
         }
     }
 
     /// Bytes of memory held.
     pub(crate) fn bytes(&self) -> usize {
-        let each = size_of::<Entity>() + 8 * self.slots + 17;
+        let each = size_of::<Entity>() + 8 * (2 + self.slots) + 17;
         let inside: usize = self
             .list
             .iter()

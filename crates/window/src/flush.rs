@@ -2,14 +2,16 @@
 
 use crate::{
     Aggregator, EntityUpdate, Sink,
-    pairs::{Pairs, Side},
+    pairs::{Dirty, Side},
 };
+
+/// How many changed pairs ahead are brought into the cache.
+const AHEAD: usize = 8;
 
 /// Buffers that a flush fills, kept for the next one.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
-    dirty: Vec<u32>,
-    by_entity: Vec<u64>,
+    dirty: Vec<Dirty>,
     rows: Vec<(u64, u32)>,
     ids: Vec<u64>,
     counts: Vec<u64>,
@@ -27,18 +29,25 @@ impl Aggregator {
         }
         let mut scratch = std::mem::take(&mut self.scratch);
         self.pairs.take_dirty_view(&mut scratch.dirty);
+        let mut dirty = std::mem::take(&mut scratch.dirty);
         for side in Side::BOTH {
-            let key = |&pair: &u32| u64::from(self.pairs.side(pair, side)) << 32 | u64::from(pair);
-            scratch.by_entity.clear();
-            scratch.by_entity.extend(scratch.dirty.iter().map(key));
-            scratch.by_entity.sort_unstable();
-            let groups = std::mem::take(&mut scratch.by_entity);
-            for group in groups.chunk_by(|a, b| a >> 32 == b >> 32) {
-                let pairs = group.iter().map(|&key| key as u32);
-                self.hand_on(&mut scratch, sink, side, (group[0] >> 32) as u32, pairs, false);
+            let (own, other) = (side as usize, side.other() as usize);
+            dirty.sort_unstable_by_key(|dirty| dirty.sides[own]);
+            let mut rest = dirty.as_slice();
+            while let Some(first) = rest.first() {
+                let index = first.sides[own];
+                let length = rest.iter().take_while(|dirty| dirty.sides[own] == index).count();
+                let (group, behind) = rest.split_at(length);
+                for ahead in behind.iter().take(AHEAD) {
+                    self.pairs.prefetch(ahead.pair);
+                    self.sides[own].prefetch(ahead.sides[own]);
+                }
+                let rows = group.iter().map(|dirty| (dirty.sides[other], dirty.pair));
+                self.hand_on(&mut scratch, sink, side, index, rows, false);
+                rest = behind;
             }
-            scratch.by_entity = groups;
         }
+        scratch.dirty = dirty;
         self.scratch = scratch;
         sink.progress(&self.progress);
     }
@@ -54,9 +63,12 @@ impl Aggregator {
         self.pairs.take_dirty_view(&mut scratch.dirty);
         for side in Side::BOTH {
             for index in 0..self.sides[side as usize].len() as u32 {
-                let pairs = std::mem::take(&mut self.sides[side as usize].get_mut(index).pairs);
-                self.hand_on(&mut scratch, sink, side, index, pairs.iter().copied(), true);
-                self.sides[side as usize].get_mut(index).pairs = pairs;
+                let pairs = std::mem::take(self.sides[side as usize].pairs_mut(index));
+                let others: Vec<u32> =
+                    pairs.iter().map(|&pair| self.pairs.side(pair, side.other())).collect();
+                let rows = others.into_iter().zip(pairs.iter().copied());
+                self.hand_on(&mut scratch, sink, side, index, rows, true);
+                *self.sides[side as usize].pairs_mut(index) = pairs;
             }
         }
         self.scratch = scratch;
@@ -68,39 +80,37 @@ impl Aggregator {
         self.pairs.dirty_view_len()
     }
 
+    /// Hands on one entity, with the `rows` given as the index of the other side and the pair.
     fn hand_on(
         &mut self,
         scratch: &mut Scratch,
         sink: &mut impl Sink,
         side: Side,
         index: u32,
-        pairs: impl Iterator<Item = u32>,
+        rows: impl Iterator<Item = (u32, u32)>,
         replace: bool,
     ) {
         let others = &self.sides[side.other() as usize];
-        let entity = self.sides[side as usize].get(index);
         scratch.rows.clear();
-        scratch
-            .rows
-            .extend(pairs.map(|pair| (others.id(self.pairs.side(pair, side.other())), pair)));
+        scratch.rows.extend(rows.map(|(other, pair)| (others.id(other), pair)));
         scratch.rows.sort_unstable();
         scratch.ids.clear();
         scratch.counts.clear();
         scratch.removed.clear();
-        let all_are_candidates = entity.tops.is_none();
+        let all_are_candidates = !self.sides[side as usize].has_tops(index);
         for &(id, pair) in &scratch.rows {
             if all_are_candidates || self.pairs.is_member_of_any(pair, side) {
                 scratch.ids.push(id);
-                scratch.counts.extend(self.pairs.counts(pair));
+                self.pairs.extend_counts(pair, &mut scratch.counts);
                 self.pairs.set_in_view(pair, side, true);
-            } else if Pairs::is_in_view(&self.pairs, pair, side) {
+            } else if self.pairs.is_in_view(pair, side) {
                 scratch.removed.push(id);
                 self.pairs.set_in_view(pair, side, false);
             }
         }
         sink.entity(EntityUpdate {
             entity: self.entity(side, index),
-            stamp: self.sides[side as usize].get(index).stamp,
+            stamp: self.sides[side as usize].stamp(index),
             progress: &self.progress,
             replace,
             totals: self.sides[side as usize].totals(index),

@@ -9,6 +9,7 @@ mod dedup;
 mod entities;
 mod final_day;
 mod flush;
+mod index;
 mod lists;
 mod pairs;
 mod panes;

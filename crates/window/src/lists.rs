@@ -51,7 +51,7 @@ impl Lists {
     ) {
         for side in Side::BOTH {
             let index = indexes[side as usize];
-            let Some(tops) = &sides[side as usize].get(index).tops else { continue };
+            let Some(tops) = sides[side as usize].tops(index) else { continue };
             let other = side.other() as usize;
             let id = || sides[other].id(indexes[other]);
             let inside = Rank::reaches(count, id, tops[slot].bound);
@@ -78,9 +78,7 @@ impl Lists {
             if candidates.live > self.high() {
                 self.raise(pairs, sides, list);
             } else if candidates.members.len() > 2 * self.high() {
-                candidates.members.sort_unstable();
-                candidates.members.dedup();
-                candidates.members.retain(|&pair| pairs.is_member(pair, side, slot));
+                tidy(pairs, &mut candidates.members, side, slot);
             }
         } else {
             candidates.live -= 1;
@@ -94,9 +92,7 @@ impl Lists {
     fn raise(&mut self, pairs: &mut Pairs, sides: &mut [Entities; 2], list: List) {
         let (side, index, slot) = list;
         let mut members = std::mem::take(&mut candidates(sides, list).members);
-        members.sort_unstable();
-        members.dedup();
-        members.retain(|&pair| pairs.is_member(pair, side, slot));
+        tidy(pairs, &mut members, side, slot);
         let mut ranked: Vec<(Rank, u32)> =
             members.iter().map(|&pair| (rank(pairs, sides, side, slot, pair), pair)).collect();
         let kept = 2 * self.k;
@@ -126,7 +122,7 @@ impl Lists {
     /// Chooses the candidates among all pairs of the entity.
     fn rescan(&self, pairs: &mut Pairs, sides: &mut [Entities; 2], list: List) {
         let (side, index, slot) = list;
-        let all = &sides[side as usize].get(index).pairs;
+        let all = sides[side as usize].pairs(index);
         let mut ranked = Vec::new();
         for (place, &pair) in all.iter().enumerate() {
             if let Some(&ahead) = all.get(place + 16) {
@@ -154,14 +150,14 @@ impl Lists {
         side: Side,
         index: u32,
     ) {
-        let entity = sides[side as usize].get_mut(index);
-        if entity.tops.is_some() || entity.pairs.len() <= self.high() {
+        let entities = &mut sides[side as usize];
+        if entities.has_tops(index) || entities.pairs(index).len() <= self.high() {
             return;
         }
-        for &pair in &entity.pairs {
+        for &pair in entities.pairs(index) {
             pairs.mark_dirty(pair);
         }
-        entity.tops = Some((0..self.slots).map(|_| Candidates::default()).collect());
+        entities.add_tops(index);
         for slot in 0..self.slots {
             self.rescan(pairs, sides, (side, index, slot));
             self.moved.push((side, index, slot));
@@ -170,7 +166,7 @@ impl Lists {
 
     /// Forgets the candidates of a slot whose counts have been set to 0.
     pub(crate) fn clear(&mut self, entities: &mut Entities, side: Side, index: u32, slot: usize) {
-        if let Some(tops) = &mut entities.get_mut(index).tops {
+        if let Some(tops) = entities.tops_mut(index) {
             let candidates = &mut tops[slot];
             if candidates.bound != Rank::LOWEST {
                 self.moved.push((side, index, slot));
@@ -217,14 +213,13 @@ impl Lists {
         index: u32,
         bounds: impl Fn(usize) -> Rank,
     ) {
-        if sides[side as usize].get(index).pairs.len() <= self.high() {
+        if sides[side as usize].pairs(index).len() <= self.high() {
             return;
         }
-        let tops = (0..self.slots).map(|_| Candidates::default()).collect();
-        sides[side as usize].get_mut(index).tops = Some(tops);
+        sides[side as usize].add_tops(index);
         for slot in 0..self.slots {
             let bound = bounds(slot);
-            let all = &sides[side as usize].get(index).pairs;
+            let all = sides[side as usize].pairs(index);
             let reaches = |&&pair: &&u32| rank(pairs, sides, side, slot, pair) >= bound;
             let members: Vec<u32> = all.iter().filter(reaches).copied().collect();
             fill(pairs, sides, (side, index, slot), bound, members);
@@ -235,10 +230,11 @@ impl Lists {
     pub(crate) fn bounded(sides: &[Entities; 2]) -> Vec<(List, Rank)> {
         let mut all = Vec::new();
         for side in Side::BOTH {
-            for (index, entity) in sides[side as usize].iter().enumerate() {
-                for (slot, candidates) in entity.tops.iter().flatten().enumerate() {
+            for index in 0..sides[side as usize].len() as u32 {
+                let tops = sides[side as usize].tops(index).unwrap_or_default();
+                for (slot, candidates) in tops.iter().enumerate() {
                     if candidates.bound != Rank::LOWEST {
-                        all.push(((side, index as u32, slot), candidates.bound));
+                        all.push(((side, index, slot), candidates.bound));
                     }
                 }
             }
@@ -254,7 +250,7 @@ impl Lists {
         moved
             .into_iter()
             .filter_map(|(side, index, slot)| {
-                let tops = sides[side as usize].get(index).tops.as_ref()?;
+                let tops = sides[side as usize].tops(index)?;
                 Some(((side, index, slot), tops[slot].bound))
             })
             .collect()
@@ -272,8 +268,18 @@ fn fill(pairs: &mut Pairs, sides: &mut [Entities; 2], list: List, bound: Rank, m
 }
 
 fn candidates(sides: &mut [Entities; 2], (side, index, slot): List) -> &mut Candidates {
-    let tops = &mut sides[side as usize].get_mut(index).tops;
-    &mut tops.as_mut().expect("only entities with candidates have lists that cross")[slot]
+    let tops = sides[side as usize].tops_mut(index);
+    &mut tops.expect("only entities with candidates have lists that cross")[slot]
+}
+
+/// Leaves only those that are inside, each once.
+fn tidy(pairs: &Pairs, members: &mut Vec<u32>, side: Side, slot: usize) {
+    for &pair in &*members {
+        pairs.prefetch(pair);
+    }
+    members.sort_unstable();
+    members.dedup();
+    members.retain(|&pair| pairs.is_member(pair, side, slot));
 }
 
 fn rank(pairs: &Pairs, sides: &[Entities; 2], side: Side, slot: usize, pair: u32) -> Rank {

@@ -7,18 +7,15 @@
 use std::hash::BuildHasher;
 
 use foldhash::fast::RandomState;
-use hashbrown::{HashMap, HashTable};
+use hashbrown::HashMap;
 
-use crate::prefetch;
+use crate::{index::Index, prefetch};
 
 const STORE: usize = 0;
 const PLACE: usize = 2;
 const FLAGS: usize = 3;
 /// Words of a record before its counts.
 const HEAD: usize = 4;
-
-/// The hash index is split so that growing it moves one part at a time.
-const SHARDS: usize = 256;
 
 /// The two sides of a pair: what has lists, and what is ranked in them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,16 +45,23 @@ const DIRTY_VIEW: u32 = IN_VIEW << 2;
 const DIRTY_SAVE: u32 = IN_VIEW << 3;
 const WIDE: u32 = IN_VIEW << 4;
 
+/// A pair that has changed, with its sides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Dirty {
+    pub(crate) pair: u32,
+    pub(crate) sides: [u32; 2],
+}
+
 /// All pairs ever seen in the partition. A pair is named by its place, in order of appearance.
 #[derive(Debug)]
 pub(crate) struct Pairs {
     words: Vec<u32>,
     slots: usize,
-    index: Vec<HashTable<u32>>,
+    index: Index,
     hasher: RandomState,
     upper: HashMap<(u32, u8), u32, RandomState>,
-    /// Pairs changed since the last flush, and since the last snapshot; each once.
-    dirty_view: Vec<u32>,
+    /// Pairs changed since the last flush (with their sides), and since the last snapshot; each once.
+    dirty_view: Vec<Dirty>,
     dirty_save: Vec<u32>,
 }
 
@@ -67,7 +71,7 @@ impl Pairs {
         Self {
             words: Vec::new(),
             slots,
-            index: (0..SHARDS).map(|_| HashTable::new()).collect(),
+            index: Index::new(),
             hasher: RandomState::default(),
             upper: HashMap::default(),
             dirty_view: Vec::new(),
@@ -81,8 +85,7 @@ impl Pairs {
 
     /// Bytes of memory held for the pairs and their index, without spare capacity of the records.
     pub(crate) fn bytes(&self) -> usize {
-        let index: usize = self.index.iter().map(|shard| shard.num_buckets() * 5).sum();
-        self.words.len() * 4 + index + self.upper.capacity() * 12
+        self.words.len() * 4 + self.index.bytes() + self.upper.capacity() * 12
     }
 
     /// The hash of a pair, from the ids of its sides; seeded at random, for the ids come from outside.
@@ -91,45 +94,35 @@ impl Pairs {
         self.hasher.hash_one((store, item))
     }
 
-    /// [`Self::hash`] as a value of its own.
-    pub(crate) fn hasher(&self) -> impl Fn(u64, u64) -> u64 + use<> {
-        let hasher = self.hasher.clone();
-        move |store, item| hasher.hash_one((store, item))
+    /// Starts to bring the place of a pair in the index into the cache.
+    #[inline]
+    pub(crate) fn prefetch_index(&self, hash: u64) {
+        self.index.prefetch(hash);
     }
 
+    /// A pair that very likely is the one with `hash`, as a hint.
     #[inline]
-    fn shard(hash: u64) -> usize {
-        (hash >> 32) as usize % SHARDS
+    pub(crate) fn guess(&self, hash: u64) -> Option<u32> {
+        self.index.find(hash, |_| true)
     }
 
     /// The pair of a store and the item that `is_item` recognises by its index.
     #[inline]
     pub(crate) fn find(&self, hash: u64, store: u32, is_item: impl Fn(u32) -> bool) -> Option<u32> {
-        self.index[Self::shard(hash)]
-            .find(hash, |&pair| {
-                let [s, i] = self.sides(pair);
-                s == store && is_item(i)
-            })
-            .copied()
+        self.index.find(hash, |pair| {
+            let [s, i] = self.sides(pair);
+            s == store && is_item(i)
+        })
     }
 
-    /// Adds a pair that is not there yet; `hash_of` gives the hash of the sides of any pair.
-    pub(crate) fn insert(
-        &mut self,
-        hash: u64,
-        sides: [u32; 2],
-        hash_of: impl Fn([u32; 2]) -> u64,
-    ) -> u32 {
-        let pair = u32::try_from(self.len()).expect("more pairs than a partition can number");
+    /// Adds a pair that is not there yet.
+    pub(crate) fn insert(&mut self, hash: u64, sides: [u32; 2]) -> u32 {
+        let pair = self.len();
+        assert!(pair < u32::MAX as usize, "more pairs than a partition can number");
         self.words.extend_from_slice(&[sides[0], sides[1], 0, 0]);
         self.words.resize(self.words.len() + self.slots, 0);
-        let (words, stride) = (&self.words, HEAD + self.slots);
-        let rehash = |&pair: &u32| {
-            let base = pair as usize * stride;
-            hash_of([words[base], words[base + 1]])
-        };
-        self.index[Self::shard(hash)].insert_unique(hash, pair, rehash);
-        pair
+        self.index.insert(hash, pair as u32);
+        pair as u32
     }
 
     #[inline]
@@ -192,6 +185,17 @@ impl Pairs {
 
     pub(crate) fn counts(&self, pair: u32) -> impl Iterator<Item = u64> + '_ {
         (0..self.slots).map(move |slot| self.count(pair, slot))
+    }
+
+    /// Appends all counts of a pair.
+    #[inline]
+    pub(crate) fn extend_counts(&self, pair: u32, out: &mut Vec<u64>) {
+        if self.flags(pair) & WIDE != 0 {
+            out.extend(self.counts(pair));
+        } else {
+            let low = &self.words[self.base(pair) + HEAD..][..self.slots];
+            out.extend(low.iter().map(|&low| u64::from(low)));
+        }
     }
 
     /// Adds to a count; gives the new one.
@@ -279,7 +283,7 @@ impl Pairs {
         let before = *flags;
         *flags |= DIRTY_VIEW | DIRTY_SAVE;
         if before & DIRTY_VIEW == 0 {
-            self.dirty_view.push(pair);
+            self.dirty_view.push(Dirty { pair, sides: self.sides(pair) });
         }
         if before & DIRTY_SAVE == 0 {
             self.dirty_save.push(pair);
@@ -287,10 +291,13 @@ impl Pairs {
     }
 
     /// The pairs changed since the last call, each once.
-    pub(crate) fn take_dirty_view(&mut self, taken: &mut Vec<u32>) {
+    pub(crate) fn take_dirty_view(&mut self, taken: &mut Vec<Dirty>) {
         taken.clear();
         std::mem::swap(&mut self.dirty_view, taken);
-        for &pair in &*taken {
+        for (place, &Dirty { pair, .. }) in taken.iter().enumerate() {
+            if let Some(ahead) = taken.get(place + 16) {
+                self.prefetch(ahead.pair);
+            }
             *self.flags_mut(pair) &= !DIRTY_VIEW;
         }
     }
@@ -323,7 +330,7 @@ mod tests {
     #[test]
     fn a_count_outgrows_its_word_and_comes_back() {
         let mut pairs = Pairs::new(3);
-        let pair = pairs.insert(7, [0, 0], |_| 7);
+        let pair = pairs.insert(7, [0, 0]);
         assert_eq!(pairs.add(pair, 1, u32::MAX), u64::from(u32::MAX));
         assert_eq!(pairs.add(pair, 1, 2), (1 << 32) + 1);
         assert_eq!(pairs.add(pair, 0, 5), 5);
@@ -339,12 +346,12 @@ mod tests {
     #[test]
     fn a_pair_is_dirty_once() {
         let mut pairs = Pairs::new(1);
-        let pair = pairs.insert(1, [0, 0], |_| 1);
+        let pair = pairs.insert(1, [0, 0]);
         pairs.mark_dirty(pair);
         pairs.mark_dirty(pair);
         let mut dirty = Vec::new();
         pairs.take_dirty_view(&mut dirty);
-        assert_eq!(dirty, [pair]);
+        assert_eq!(dirty, [Dirty { pair, sides: [0, 0] }]);
         pairs.mark_dirty(pair);
         assert_eq!(pairs.take_dirty_save(), [pair]);
         assert_eq!(pairs.take_dirty_save(), []);

@@ -32,7 +32,7 @@ struct Reader {
 struct Rows {
     stamp: Offset,
     totals: Vec<u64>,
-    rows: BTreeMap<u64, Vec<u64>>,
+    by_id: BTreeMap<u64, Vec<u64>>,
 }
 
 impl Sink for Reader {
@@ -53,13 +53,13 @@ impl Sink for Reader {
         known.stamp = update.stamp;
         known.totals = update.totals.to_vec();
         if update.replace {
-            known.rows.clear();
+            known.by_id.clear();
         }
         for (place, &id) in update.ids.iter().enumerate() {
-            known.rows.insert(id, update.counts[place * slots..][..slots].to_vec());
+            known.by_id.insert(id, update.counts[place * slots..][..slots].to_vec());
         }
         for id in update.removed {
-            assert!(known.rows.remove(id).is_some(), "only a row that is known is removed");
+            assert!(known.by_id.remove(id).is_some(), "only a row that is known is removed");
         }
     }
 
@@ -79,7 +79,7 @@ fn ranked(counts: impl IntoIterator<Item = Entry>, k: usize) -> Vec<Entry> {
 impl Reader {
     fn list(&self, entity: Entity, slot: usize, k: usize) -> (u64, Vec<Entry>) {
         let Some(known) = self.entities.get(&entity) else { return (0, vec![]) };
-        let list = ranked(known.rows.iter().map(|(&id, counts)| (id, counts[slot])), k);
+        let list = ranked(known.by_id.iter().map(|(&id, counts)| (id, counts[slot])), k);
         (known.totals[slot], list)
     }
 }
@@ -326,7 +326,7 @@ fn any_steps() -> impl Strategy<Value = (Config, Vec<Step>)> {
             disorder: Duration::from_secs(5),
             lateness_days,
             day_retention_days: lateness_days + extra,
-            key_retention: Duration::from_secs(60),
+            key_retention: Duration::from_mins(1),
             max_keys,
         });
     let batch = (1_u32..8, 1_u64..60).prop_flat_map(|(stores, items)| {
@@ -487,7 +487,9 @@ fn restarts_and_flushes_leave_no_trace() {
     for _ in 0..300 {
         let (config, steps) = any_steps().new_tree(&mut runner).unwrap().current();
         let mut subject = Subject::new(&config);
-        steps.iter().for_each(|step| subject.step(step));
+        for step in &steps {
+            subject.step(step);
+        }
         let mut straight = Subject::new(&config);
         subject.log.iter().for_each(|record| straight.append(record.clone()));
         assert_eq!(everything(subject), everything(straight));
