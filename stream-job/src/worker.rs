@@ -23,14 +23,15 @@ use crate::{
     side::SideBatch,
 };
 
-/// Bytes read from the stream at a time; bounds what is applied between two looks at the clock.
-const READ_BYTES: usize = 256 << 10;
-
 /// Side outputs waiting for a checkpoint beyond this many bytes bring it forward.
 const SIDE_BYTES: usize = 8 << 20;
 
 /// How often the size of the state is measured; doing so takes time in proportion to it.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(15);
+
+/// The least time to wait for records when a checkpoint is overdue, which has nothing to save or waits for
+/// the one being written.
+const MIN_PATIENCE: Duration = Duration::from_millis(50);
 
 /// What a worker works with.
 pub(crate) struct Worker {
@@ -162,10 +163,14 @@ impl Running {
 
     /// Applies records that the stream holds.
     fn apply_some(&mut self) -> Result<(), JobError> {
-        let next = self.state.progress().next;
-        let read = self.worker.log.read(self.worker.partition, next, READ_BYTES);
-        let records = self.runtime.block_on(read).map_err(|e| self.read_error(e))?;
+        let records = self.runtime.block_on(self.read()).map_err(|e| self.read_error(e))?;
         self.apply(records)
+    }
+
+    /// The next records, when there are some.
+    fn read(&self) -> impl Future<Output = Result<Vec<Record>, log::ReadError>> + use<> {
+        let Worker { log, partition, config, .. } = &self.worker;
+        log.read(*partition, self.state.progress().next, config.read_bytes)
     }
 
     fn read_error(&self, error: log::ReadError) -> JobError {
@@ -197,8 +202,7 @@ impl Running {
 
     /// The next records; none if it is time for something else. `None` at shutdown.
     fn next(&self) -> Result<Option<Vec<Record>>, JobError> {
-        let read =
-            self.worker.log.read(self.worker.partition, self.state.progress().next, READ_BYTES);
+        let read = self.read();
         let shutdown = &self.worker.shutdown;
         let patience = self.patience();
         self.runtime.block_on(async {
@@ -217,11 +221,9 @@ impl Running {
     fn patience(&self) -> Duration {
         let flush = self.worker.config.flush_interval.saturating_sub(self.last_flush.elapsed());
         let save = self.worker.config.checkpoint_interval.saturating_sub(self.last_save.elapsed());
-        if self.state.unflushed() > 0 {
-            flush.min(save)
-        } else {
-            save.max(Duration::from_millis(50))
-        }
+        let save = save.max(MIN_PATIENCE);
+        // Batches that change no list, such as ticks, move the position: someone may wait for it.
+        if self.state.progress().next == self.flushed { save } else { flush.min(save) }
     }
 
     fn apply(&mut self, records: Vec<Record>) -> Result<(), JobError> {

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    ops::Deref,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
 };
@@ -78,7 +79,29 @@ impl Saved {
 #[derive(Debug)]
 pub struct CheckpointStore {
     file: PathBuf,
-    database: Database,
+    database: Guarded,
+}
+
+/// A database. One that has panicked on a damaged file may panic again when it is closed, which must
+/// not hide the error that says so.
+#[derive(Debug)]
+struct Guarded(Option<Database>);
+
+impl Deref for Guarded {
+    type Target = Database;
+
+    fn deref(&self) -> &Database {
+        self.0.as_ref().expect("taken only when dropped")
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        let database = self.0.take();
+        if catch_unwind(AssertUnwindSafe(|| drop(database))).is_err() {
+            tracing::debug!("a damaged checkpoint was not closed in order");
+        }
+    }
 }
 
 impl CheckpointStore {
@@ -109,7 +132,7 @@ impl CheckpointStore {
                 .create(&file)
                 .map_err(|error| CheckpointError::from_database(&file, error))
         })?;
-        let store = Self { file, database };
+        let store = Self { file, database: Guarded(Some(database)) };
         guarded(&store.file, || store.check(identity))?;
         Ok(store)
     }
