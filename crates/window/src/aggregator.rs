@@ -272,9 +272,7 @@ impl Aggregator {
     }
 
     fn store(&mut self, store: StoreId) -> u32 {
-        let index = self.sides[Side::Store as usize].find_or_insert(u64::from(store.0));
-        self.sides[Side::Store as usize].set_stamp(index, self.progress.next);
-        index
+        self.sides[Side::Store as usize].find_or_insert(u64::from(store.0))
     }
 
     /// Which slots a purchase counts for; notes those it is too late for.
@@ -318,16 +316,14 @@ impl Aggregator {
             self.sold[slot].push(pair);
         }
         let quantity = u64::from(line.quantity);
-        let [stores, items] = &mut self.sides;
-        let (of_store, of_item) = (stores.totals_mut(store), items.totals_mut(item));
         for slot in slots.iter() {
-            of_store[slot] = of_store[slot].wrapping_add(quantity);
-            of_item[slot] = of_item[slot].wrapping_add(quantity);
-        }
-        items.set_stamp(item, self.progress.next);
-        for slot in slots.iter() {
+            for (entities, index) in self.sides.iter_mut().zip([store, item]) {
+                let total = entities.total_mut(index, slot);
+                *total = total.wrapping_add(quantity);
+            }
             let count = self.pairs.add(pair, slot, line.quantity);
-            self.lists.settle(&mut self.pairs, &mut self.sides, pair, [store, item], slot, count);
+            let change = (count - quantity, count);
+            self.lists.settle(&mut self.pairs, &mut self.sides, pair, [store, item], slot, change);
         }
         self.pairs.mark_dirty(pair);
     }
@@ -354,8 +350,9 @@ impl Aggregator {
     /// Adds a pair that is not there yet, with counts of 0.
     pub(crate) fn add_pair(&mut self, hash: u64, sides: [u32; 2]) -> u32 {
         let pair = self.pairs.insert(hash, sides);
-        for (entities, index) in self.sides.iter_mut().zip(sides) {
-            entities.pairs_mut(index).push(pair);
+        for side in Side::BOTH {
+            let before = self.sides[side as usize].add_pair(sides[side as usize], pair);
+            self.pairs.set_chained(pair, side, before);
         }
         pair
     }
@@ -367,7 +364,7 @@ impl Aggregator {
         }
         self.progress.clock = Some(time);
         self.progress.watermark = Some(time.minus(self.config.disorder));
-        let Self { panes, pairs, sides, lists, progress, .. } = self;
+        let Self { panes, pairs, sides, lists, .. } = self;
         panes.advance(PaneNumber::of(time), |slot, entries| {
             for (place, entry) in entries.iter().enumerate() {
                 if let Some(ahead) = entries.get(place + 2 * AHEAD) {
@@ -377,13 +374,14 @@ impl Aggregator {
                     sides[1].prefetch(pairs.side(ahead.pair, Side::Item));
                 }
                 let indexes = pairs.sides(entry.pair);
+                let quantity = u64::from(entry.quantity);
                 for (side, index) in sides.iter_mut().zip(indexes) {
-                    let total = &mut side.totals_mut(index)[slot];
-                    *total = total.wrapping_sub(u64::from(entry.quantity));
-                    side.set_stamp(index, progress.next);
+                    let total = side.total_mut(index, slot);
+                    *total = total.wrapping_sub(quantity);
                 }
                 let count = pairs.subtract(entry.pair, slot, entry.quantity);
-                lists.settle(pairs, sides, entry.pair, indexes, slot, count);
+                let change = (count + quantity, count);
+                lists.settle(pairs, sides, entry.pair, indexes, slot, change);
                 pairs.mark_dirty(entry.pair);
             }
         });
@@ -428,8 +426,7 @@ impl Aggregator {
             self.pairs.set_count(pair, slot, 0);
             for (side, index) in Side::BOTH.into_iter().zip(self.pairs.sides(pair)) {
                 let entities = &mut self.sides[side as usize];
-                entities.totals_mut(index)[slot] = 0;
-                entities.set_stamp(index, self.progress.next);
+                *entities.total_mut(index, slot) = 0;
                 self.pairs.set_member(pair, side, slot, false);
                 self.lists.clear(entities, side, index, slot);
             }

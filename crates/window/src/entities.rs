@@ -2,50 +2,59 @@
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
-use model::Offset;
 
-use crate::{prefetch, rank::Rank};
+use crate::{
+    pairs::{MAX_SLOTS, Pairs, Side},
+    prefetch,
+    rank::Rank,
+};
 
-/// What is seldom looked at of a store or an item.
-#[derive(Debug, Default)]
-pub(crate) struct Entity {
-    /// All its pairs, in order of appearance.
+/// What an entity has once it has more pairs than are all kept as candidates.
+#[derive(Debug)]
+pub(crate) struct Tops {
+    /// The worst rank that is inside, by slot.
+    pub(crate) bounds: [Rank; MAX_SLOTS],
+    /// The rest of each list, by slot.
+    pub(crate) candidates: Box<[Candidates]>,
+    /// All pairs of the entity, in order of appearance.
     pub(crate) pairs: Vec<u32>,
-    /// Its candidates, once it has more pairs than are kept as candidates; until then all are.
-    tops: Option<Box<[Candidates]>>,
 }
 
-/// The candidates for one list: exactly the pairs that beat the bound.
+/// The candidates for one list: exactly the pairs that reach its bound.
 ///
 /// So entering and leaving need one comparison, and what is outside needs no look: it is known to
 /// rank below. `live` is kept between k and 4k by moving the bound, unless all pairs are inside.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Candidates {
-    pub(crate) bound: Rank,
+    /// How many are inside.
     pub(crate) live: usize,
-    /// The pairs inside. Those that left stay until the next clean-up, and one that came back is here
-    /// twice; the flag of the pair tells.
+    /// The pairs inside, while the bound is not the lowest. Those that left stay until the next
+    /// clean-up, and one that came back is here twice; the flag of the pair tells.
     pub(crate) members: Vec<u32>,
 }
 
-impl Default for Candidates {
-    fn default() -> Self {
-        Self { bound: Rank::LOWEST, live: 0, members: Vec::new() }
-    }
-}
+/// Words in a line of the cache.
+const LINE: usize = 8;
 
-/// Set in the first word of a row if the entity has candidates of its own.
+#[derive(Debug, Clone, Copy)]
+#[repr(align(64))]
+struct Line([u64; LINE]);
+
+/// Set in the first word of a row if the entity has [`Tops`].
 const HAS_TOPS: u64 = 1 << 63;
 
 /// All stores, or all items; one is named by its place, in order of appearance.
 ///
-/// What every line touches is one run of words: the stamp, then the totals by slot.
+/// What every line of a purchase touches is one row of words, with lines of the cache of its own: first
+/// the flag, the number of pairs (from bit 32) and the newest pair plus one; then the totals, by slot.
+/// The pairs of an entity without [`Tops`] are a chain from the newest to the oldest.
 #[derive(Debug)]
 pub(crate) struct Entities {
     ids: Vec<u64>,
-    rows: Vec<u64>,
+    rows: Vec<Line>,
+    lines_per_row: usize,
     slots: usize,
-    list: Vec<Entity>,
+    tops: Vec<Option<Box<Tops>>>,
     by_id: HashMap<u64, u32, RandomState>,
     /// How many are in a snapshot.
     saved: usize,
@@ -53,8 +62,15 @@ pub(crate) struct Entities {
 
 impl Entities {
     pub(crate) fn new(slots: usize) -> Self {
-        let (ids, rows, list) = (Vec::new(), Vec::new(), Vec::new());
-        Self { ids, rows, slots, list, by_id: HashMap::default(), saved: 0 }
+        Self {
+            ids: Vec::new(),
+            rows: Vec::new(),
+            lines_per_row: (1 + slots).div_ceil(LINE),
+            slots,
+            tops: Vec::new(),
+            by_id: HashMap::default(),
+            saved: 0,
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -68,8 +84,8 @@ impl Entities {
         }
         let index = u32::try_from(self.len()).expect("more entities than can be numbered");
         self.ids.push(id);
-        self.list.push(Entity::default());
-        self.rows.resize(self.rows.len() + 1 + self.slots, 0);
+        self.tops.push(None);
+        self.rows.resize(self.rows.len() + self.lines_per_row, Line([0; LINE]));
         self.by_id.insert(id, index);
         index
     }
@@ -79,72 +95,96 @@ impl Entities {
         self.ids[index as usize]
     }
 
+    /// The first word of its row.
     #[inline]
-    fn row(&self, index: u32) -> usize {
-        index as usize * (1 + self.slots)
+    fn head(&self, index: u32) -> u64 {
+        self.rows[index as usize * self.lines_per_row].0[0]
+    }
+
+    #[inline]
+    fn head_mut(&mut self, index: u32) -> &mut u64 {
+        &mut self.rows[index as usize * self.lines_per_row].0[0]
     }
 
     /// Starts to bring what every line touches into the cache.
     #[inline]
     pub(crate) fn prefetch(&self, index: u32) {
-        prefetch::read(&self.rows, self.row(index));
-        prefetch::read(&self.rows, self.row(index) + self.slots);
+        prefetch::read(&self.rows, index as usize * self.lines_per_row);
     }
 
-    /// Next offset after the last batch that changed it.
-    pub(crate) fn stamp(&self, index: u32) -> Offset {
-        Offset(self.rows[self.row(index)] & !HAS_TOPS)
-    }
-
-    #[inline]
-    pub(crate) fn set_stamp(&mut self, index: u32, stamp: Offset) {
-        let row = self.row(index);
-        self.rows[row] = self.rows[row] & HAS_TOPS | stamp.0;
+    /// Its totals, by slot.
+    pub(crate) fn totals(&self, index: u32) -> impl Iterator<Item = u64> + '_ {
+        let row = &self.rows[index as usize * self.lines_per_row..][..self.lines_per_row];
+        row.iter().flat_map(|line| line.0).skip(1).take(self.slots)
     }
 
     #[inline]
-    pub(crate) fn totals(&self, index: u32) -> &[u64] {
-        &self.rows[self.row(index) + 1..][..self.slots]
+    pub(crate) fn total_mut(&mut self, index: u32, slot: usize) -> &mut u64 {
+        let place = 1 + slot;
+        let line = index as usize * self.lines_per_row + place / LINE;
+        &mut self.rows[line].0[place % LINE]
     }
 
+    /// How many pairs it has.
     #[inline]
-    pub(crate) fn totals_mut(&mut self, index: u32) -> &mut [u64] {
-        let row = self.row(index);
-        &mut self.rows[row + 1..][..self.slots]
+    pub(crate) fn pair_count(&self, index: u32) -> usize {
+        ((self.head(index) & !HAS_TOPS) >> 32) as usize
     }
 
-    #[inline]
-    pub(crate) fn pairs(&self, index: u32) -> &[u32] {
-        &self.list[index as usize].pairs
+    /// The newest of its pairs, where its chain begins.
+    pub(crate) fn newest_pair(&self, index: u32) -> Option<u32> {
+        (self.head(index) as u32).checked_sub(1)
     }
 
-    #[inline]
-    pub(crate) fn pairs_mut(&mut self, index: u32) -> &mut Vec<u32> {
-        &mut self.list[index as usize].pairs
+    /// Adds its newest pair; gives the one before, to go on with in the chain.
+    pub(crate) fn add_pair(&mut self, index: u32, pair: u32) -> Option<u32> {
+        let before = self.newest_pair(index);
+        let head = self.head_mut(index);
+        // The count is in the upper half, and so is the flag, which stays as it is.
+        *head = ((*head >> 32) + 1) << 32 | (u64::from(pair) + 1);
+        if let Some(tops) = self.tops_mut(index) {
+            tops.pairs.push(pair);
+        }
+        before
     }
 
     #[inline]
     pub(crate) fn has_tops(&self, index: u32) -> bool {
-        self.rows[self.row(index)] & HAS_TOPS != 0
+        self.head(index) & HAS_TOPS != 0
     }
 
-    /// Its candidates, by slot; `None` while all its pairs are.
+    /// Its candidates; `None` while all its pairs are.
     #[inline]
-    pub(crate) fn tops(&self, index: u32) -> Option<&[Candidates]> {
-        if self.has_tops(index) { self.list[index as usize].tops.as_deref() } else { None }
+    pub(crate) fn tops(&self, index: u32) -> Option<&Tops> {
+        if self.has_tops(index) { self.tops[index as usize].as_deref() } else { None }
     }
 
     #[inline]
-    pub(crate) fn tops_mut(&mut self, index: u32) -> Option<&mut [Candidates]> {
-        self.list[index as usize].tops.as_deref_mut()
+    pub(crate) fn tops_mut(&mut self, index: u32) -> Option<&mut Tops> {
+        if self.has_tops(index) { self.tops[index as usize].as_deref_mut() } else { None }
     }
 
     /// Gives it candidates, none in any slot yet.
-    pub(crate) fn add_tops(&mut self, index: u32) {
-        let tops = (0..self.slots).map(|_| Candidates::default()).collect();
-        self.list[index as usize].tops = Some(tops);
-        let row = self.row(index);
-        self.rows[row] |= HAS_TOPS;
+    pub(crate) fn add_tops(&mut self, index: u32, pairs: Vec<u32>) {
+        let tops = Tops {
+            bounds: [Rank::LOWEST; MAX_SLOTS],
+            candidates: (0..self.slots).map(|_| Candidates::default()).collect(),
+            pairs,
+        };
+        self.tops[index as usize] = Some(Box::new(tops));
+        *self.head_mut(index) |= HAS_TOPS;
+    }
+
+    /// The pairs of a chain, oldest first.
+    pub(crate) fn chain(&self, pairs: &Pairs, side: Side, index: u32) -> Vec<u32> {
+        let mut chain = Vec::with_capacity(self.pair_count(index));
+        let mut next = self.newest_pair(index);
+        while let Some(pair) = next {
+            chain.push(pair);
+            next = pairs.chained(pair, side);
+        }
+        chain.reverse();
+        chain
     }
 
     /// The first index not yet in a snapshot (0 if `full`), and the ids from there on; they count as
@@ -155,27 +195,24 @@ impl Entities {
         (from, self.ids[from..].iter().copied())
     }
 
-    /// Ends putting back what a snapshot says: all are as of the batch before `stamp`.
-    pub(crate) fn restored(&mut self, stamp: Offset) {
+    /// Ends putting back what a snapshot says.
+    pub(crate) fn restored(&mut self) {
         self.saved = self.len();
-        for index in 0..self.len() as u32 {
-            self.set_stamp(index, stamp);
-        }
     }
 
     /// Bytes of memory held.
     pub(crate) fn bytes(&self) -> usize {
-        let each = size_of::<Entity>() + 8 * (2 + self.slots) + 17;
-        let inside: usize = self
-            .list
-            .iter()
-            .map(|entity| {
-                let tops = entity.tops.iter().flatten();
-                let tops: usize =
-                    tops.map(|top| size_of::<Candidates>() + 4 * top.members.capacity()).sum();
-                4 * entity.pairs.capacity() + tops
+        let each = 8 + size_of::<Line>() * self.lines_per_row + 8 + 17;
+        let tops: usize = (self.tops.iter().flatten())
+            .map(|tops| {
+                let members: usize =
+                    tops.candidates.iter().map(|list| 4 * list.members.capacity()).sum();
+                size_of::<Tops>()
+                    + size_of::<Candidates>() * self.slots
+                    + 4 * tops.pairs.capacity()
+                    + members
             })
             .sum();
-        each * self.list.len() + inside
+        each * self.len() + tops
     }
 }

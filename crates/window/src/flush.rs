@@ -2,6 +2,7 @@
 
 use crate::{
     Aggregator, EntityUpdate, Sink,
+    lists::Lists,
     pairs::{Dirty, Side},
 };
 
@@ -16,6 +17,7 @@ pub(crate) struct Scratch {
     ids: Vec<u64>,
     counts: Vec<u64>,
     removed: Vec<u64>,
+    totals: Vec<u64>,
 }
 
 impl Aggregator {
@@ -62,13 +64,10 @@ impl Aggregator {
         let mut scratch = std::mem::take(&mut self.scratch);
         self.pairs.take_dirty_view(&mut scratch.dirty);
         for side in Side::BOTH {
+            let mut grouped = self.grouped(side);
             for index in 0..self.sides[side as usize].len() as u32 {
-                let pairs = std::mem::take(self.sides[side as usize].pairs_mut(index));
-                let others: Vec<u32> =
-                    pairs.iter().map(|&pair| self.pairs.side(pair, side.other())).collect();
-                let rows = others.into_iter().zip(pairs.iter().copied());
+                let rows = grouped.next(index).iter().copied();
                 self.hand_on(&mut scratch, sink, side, index, rows, true);
-                *self.sides[side as usize].pairs_mut(index) = pairs;
             }
         }
         self.scratch = scratch;
@@ -92,14 +91,19 @@ impl Aggregator {
     ) {
         let others = &self.sides[side.other() as usize];
         scratch.rows.clear();
-        scratch.rows.extend(rows.map(|(other, pair)| (others.id(other), pair)));
+        for (other, pair) in rows {
+            self.pairs.prefetch(pair);
+            scratch.rows.push((others.id(other), pair));
+        }
         scratch.rows.sort_unstable();
         scratch.ids.clear();
         scratch.counts.clear();
         scratch.removed.clear();
-        let all_are_candidates = !self.sides[side as usize].has_tops(index);
+        scratch.totals.clear();
+        scratch.totals.extend(self.sides[side as usize].totals(index));
+        let tops = self.sides[side as usize].tops(index);
         for &(id, pair) in &scratch.rows {
-            if all_are_candidates || self.pairs.is_member_of_any(pair, side) {
+            if Lists::is_candidate(&self.pairs, tops, pair, side) {
                 scratch.ids.push(id);
                 self.pairs.extend_counts(pair, &mut scratch.counts);
                 self.pairs.set_in_view(pair, side, true);
@@ -110,13 +114,48 @@ impl Aggregator {
         }
         sink.entity(EntityUpdate {
             entity: self.entity(side, index),
-            stamp: self.sides[side as usize].stamp(index),
+            stamp: self.progress.next,
             progress: &self.progress,
             replace,
-            totals: self.sides[side as usize].totals(index),
+            totals: &scratch.totals,
             ids: &scratch.ids,
             counts: &scratch.counts,
             removed: if replace { &[] } else { &scratch.removed },
         });
+    }
+
+    /// All pairs, by the entity they belong to.
+    pub(crate) fn grouped(&self, side: Side) -> Grouped {
+        let entities = &self.sides[side as usize];
+        let mut next = Vec::with_capacity(entities.len());
+        let mut sum = 0;
+        for index in 0..entities.len() as u32 {
+            next.push(sum);
+            sum += entities.pair_count(index);
+        }
+        let mut rows = vec![(0, 0); sum];
+        for pair in 0..self.pairs.len() as u32 {
+            let sides = self.pairs.sides(pair);
+            let place = &mut next[sides[side as usize] as usize];
+            rows[*place] = (sides[side.other() as usize], pair);
+            *place += 1;
+        }
+        Grouped { rows, ends: next, taken: 0 }
+    }
+}
+
+/// The pairs of all entities of one side, entity by entity.
+pub(crate) struct Grouped {
+    /// The index of the other side, and the pair.
+    rows: Vec<(u32, u32)>,
+    ends: Vec<usize>,
+    taken: usize,
+}
+
+impl Grouped {
+    /// The rows of `index`, oldest pair first; to be asked for one index after the other.
+    pub(crate) fn next(&mut self, index: u32) -> &[(u32, u32)] {
+        let from = std::mem::replace(&mut self.taken, self.ends[index as usize]);
+        &self.rows[from..self.taken]
     }
 }

@@ -10,7 +10,7 @@
 
 use crate::{
     Entry, FinalIndex,
-    entities::{Candidates, Entities},
+    entities::{Candidates, Entities, Tops},
     pairs::{Pairs, Side},
     rank::Rank,
 };
@@ -47,20 +47,42 @@ impl Lists {
         pair: u32,
         indexes: [u32; 2],
         slot: usize,
-        count: u64,
+        (before, count): (u64, u64),
     ) {
         for side in Side::BOTH {
             let index = indexes[side as usize];
             let Some(tops) = sides[side as usize].tops(index) else { continue };
+            let bound = tops.bounds[slot];
+            if bound == Rank::LOWEST {
+                if before == 0 || count == 0 {
+                    self.appear(pairs, sides, (side, index, slot), count > 0);
+                }
+                continue;
+            }
             let other = side.other() as usize;
             let id = || sides[other].id(indexes[other]);
-            let inside = Rank::reaches(count, id, tops[slot].bound);
+            let inside = Rank::reaches(count, id, bound);
             if inside != pairs.is_member(pair, side, slot) {
                 self.cross(pairs, sides, pair, (side, index, slot), inside);
             }
         }
     }
 
+    /// A pair has come into a list that all pairs are in, or has gone.
+    fn appear(&mut self, pairs: &mut Pairs, sides: &mut [Entities; 2], list: List, there: bool) {
+        let live = &mut candidates(sides, list).live;
+        if there {
+            *live += 1;
+            if *live > self.high() {
+                self.choose(pairs, sides, list);
+                self.moved.push(list);
+            }
+        } else {
+            *live -= 1;
+        }
+    }
+
+    /// A pair has come to reach the bound, or no longer does.
     fn cross(
         &mut self,
         pairs: &mut Pairs,
@@ -69,7 +91,7 @@ impl Lists {
         list: List,
         inside: bool,
     ) {
-        let (side, index, slot) = list;
+        let (side, _, slot) = list;
         pairs.set_member(pair, side, slot, inside);
         let candidates = candidates(sides, list);
         if inside {
@@ -82,47 +104,49 @@ impl Lists {
             }
         } else {
             candidates.live -= 1;
-            if candidates.live < self.k && candidates.bound != Rank::LOWEST {
-                self.short.push((side, index, slot));
+            if candidates.live < self.k {
+                self.short.push(list);
             }
         }
     }
 
-    /// Keeps only the best 2k of too many candidates.
+    /// Keeps only the best of too many candidates.
     fn raise(&mut self, pairs: &mut Pairs, sides: &mut [Entities; 2], list: List) {
-        let (side, index, slot) = list;
+        let (side, _, slot) = list;
         let mut members = std::mem::take(&mut candidates(sides, list).members);
         tidy(pairs, &mut members, side, slot);
-        let mut ranked: Vec<(Rank, u32)> =
+        let ranked: Vec<(Rank, u32)> =
             members.iter().map(|&pair| (rank(pairs, sides, side, slot, pair), pair)).collect();
-        let kept = 2 * self.k;
-        ranked.select_nth_unstable_by(kept - 1, |a, b| b.0.cmp(&a.0));
-        for &(_, pair) in &ranked[kept..] {
+        for &pair in &members {
             pairs.set_member(pair, side, slot, false);
             pairs.mark_dirty(pair);
         }
-        members.clear();
-        members.extend(ranked[..kept].iter().map(|&(_, pair)| pair));
-        *candidates(sides, list) = Candidates { bound: ranked[kept - 1].0, live: kept, members };
-        self.moved.push((side, index, slot));
+        self.keep_best(pairs, sides, list, ranked, members);
+        self.moved.push(list);
     }
 
     /// Fills the lists again that have become short. Called when a purchase is done, and when time
     /// has moved, never in between.
     pub(crate) fn refill(&mut self, pairs: &mut Pairs, sides: &mut [Entities; 2]) {
         while let Some(list) = self.short.pop() {
-            let candidates = candidates(sides, list);
-            if candidates.live < self.k && candidates.bound != Rank::LOWEST {
-                self.rescan(pairs, sides, list);
+            let bound = tops(sides, list).bounds[list.2];
+            if candidates(sides, list).live < self.k && bound != Rank::LOWEST {
+                self.choose(pairs, sides, list);
                 self.moved.push(list);
             }
         }
     }
 
     /// Chooses the candidates among all pairs of the entity.
-    fn rescan(&self, pairs: &mut Pairs, sides: &mut [Entities; 2], list: List) {
+    fn choose(&self, pairs: &mut Pairs, sides: &mut [Entities; 2], list: List) {
         let (side, index, slot) = list;
-        let all = sides[side as usize].pairs(index);
+        let mut former = std::mem::take(&mut candidates(sides, list).members);
+        for &pair in &former {
+            pairs.set_member(pair, side, slot, false);
+            pairs.mark_dirty(pair);
+        }
+        former.clear();
+        let all = sides[side as usize].tops(index).map_or(&[][..], |tops| &tops.pairs);
         let mut ranked = Vec::new();
         for (place, &pair) in all.iter().enumerate() {
             if let Some(&ahead) = all.get(place + 16) {
@@ -132,14 +156,38 @@ impl Lists {
                 ranked.push((rank(pairs, sides, side, slot, pair), pair));
             }
         }
-        let mut bound = Rank::LOWEST;
-        if ranked.len() > self.high() {
-            let kept = 2 * self.k;
-            ranked.select_nth_unstable_by(kept - 1, |a, b| b.0.cmp(&a.0));
-            ranked.truncate(kept);
-            bound = ranked[kept - 1].0;
+        for &(_, pair) in &ranked {
+            pairs.mark_dirty(pair);
         }
-        fill(pairs, sides, list, bound, ranked.into_iter().map(|(_, pair)| pair).collect());
+        if ranked.len() > self.high() {
+            self.keep_best(pairs, sides, list, ranked, former);
+        } else {
+            let tops = tops(sides, list);
+            tops.bounds[slot] = Rank::LOWEST;
+            tops.candidates[slot] = Candidates { live: ranked.len(), members: Vec::new() };
+        }
+    }
+
+    /// Makes the best 2k of more than that the candidates; `members` is an empty buffer.
+    fn keep_best(
+        &self,
+        pairs: &mut Pairs,
+        sides: &mut [Entities; 2],
+        list: List,
+        mut ranked: Vec<(Rank, u32)>,
+        mut members: Vec<u32>,
+    ) {
+        let (side, _, slot) = list;
+        let kept = 2 * self.k;
+        ranked.select_nth_unstable_by(kept - 1, |a, b| b.0.cmp(&a.0));
+        members.clear();
+        members.extend(ranked[..kept].iter().map(|&(_, pair)| pair));
+        for &pair in &members {
+            pairs.set_member(pair, side, slot, true);
+        }
+        let tops = tops(sides, list);
+        tops.bounds[slot] = ranked[kept - 1].0;
+        tops.candidates[slot] = Candidates { live: kept, members };
     }
 
     /// Takes note that an entity has one pair more.
@@ -151,15 +199,13 @@ impl Lists {
         index: u32,
     ) {
         let entities = &mut sides[side as usize];
-        if entities.has_tops(index) || entities.pairs(index).len() <= self.high() {
+        if entities.has_tops(index) || entities.pair_count(index) <= self.high() {
             return;
         }
-        for &pair in entities.pairs(index) {
-            pairs.mark_dirty(pair);
-        }
-        entities.add_tops(index);
+        let chain = entities.chain(pairs, side, index);
+        entities.add_tops(index, chain);
         for slot in 0..self.slots {
-            self.rescan(pairs, sides, (side, index, slot));
+            self.choose(pairs, sides, (side, index, slot));
             self.moved.push((side, index, slot));
         }
     }
@@ -167,14 +213,21 @@ impl Lists {
     /// Forgets the candidates of a slot whose counts have been set to 0.
     pub(crate) fn clear(&mut self, entities: &mut Entities, side: Side, index: u32, slot: usize) {
         if let Some(tops) = entities.tops_mut(index) {
-            let candidates = &mut tops[slot];
-            if candidates.bound != Rank::LOWEST {
+            if tops.bounds[slot] != Rank::LOWEST {
                 self.moved.push((side, index, slot));
             }
-            candidates.live = 0;
-            candidates.members.clear();
-            candidates.bound = Rank::LOWEST;
+            tops.bounds[slot] = Rank::LOWEST;
+            tops.candidates[slot] = Candidates::default();
         }
+    }
+
+    /// Whether the pair is a candidate for any list of its `side`.
+    pub(crate) fn is_candidate(pairs: &Pairs, tops: Option<&Tops>, pair: u32, side: Side) -> bool {
+        let Some(tops) = tops else { return true };
+        (0..tops.candidates.len()).any(|slot| match tops.bounds[slot] {
+            Rank::LOWEST => pairs.count(pair, slot) > 0,
+            _ => pairs.is_member(pair, side, slot),
+        })
     }
 
     /// The final lists of a slot: of each entity of `side` among the pairs `sold`.
@@ -204,26 +257,37 @@ impl Lists {
         index
     }
 
-    /// Gives an entity the candidates it has under the `bounds` of a snapshot.
+    /// Gives an entity, that has the pairs `all`, the candidates it has under the `bounds` of a snapshot.
     pub(crate) fn restore(
         &self,
         pairs: &mut Pairs,
         sides: &mut [Entities; 2],
-        side: Side,
-        index: u32,
+        (side, index): (Side, u32),
+        all: Vec<u32>,
         bounds: impl Fn(usize) -> Rank,
     ) {
-        if sides[side as usize].pairs(index).len() <= self.high() {
+        if all.len() <= self.high() {
             return;
         }
-        sides[side as usize].add_tops(index);
         for slot in 0..self.slots {
             let bound = bounds(slot);
-            let all = sides[side as usize].pairs(index);
             let reaches = |&&pair: &&u32| rank(pairs, sides, side, slot, pair) >= bound;
-            let members: Vec<u32> = all.iter().filter(reaches).copied().collect();
-            fill(pairs, sides, (side, index, slot), bound, members);
+            let mut members: Vec<u32> = all.iter().filter(reaches).copied().collect();
+            let live = members.len();
+            if bound == Rank::LOWEST {
+                members = Vec::new();
+            }
+            for &pair in &members {
+                pairs.set_member(pair, side, slot, true);
+            }
+            if slot == 0 {
+                sides[side as usize].add_tops(index, Vec::new());
+            }
+            let tops = tops(sides, (side, index, slot));
+            tops.bounds[slot] = bound;
+            tops.candidates[slot] = Candidates { live, members };
         }
+        tops(sides, (side, index, 0)).pairs = all;
     }
 
     /// All lists that have a bound other than the lowest.
@@ -231,10 +295,10 @@ impl Lists {
         let mut all = Vec::new();
         for side in Side::BOTH {
             for index in 0..sides[side as usize].len() as u32 {
-                let tops = sides[side as usize].tops(index).unwrap_or_default();
-                for (slot, candidates) in tops.iter().enumerate() {
-                    if candidates.bound != Rank::LOWEST {
-                        all.push(((side, index, slot), candidates.bound));
+                let bounds = sides[side as usize].tops(index).map(|tops| tops.bounds);
+                for (slot, bound) in bounds.into_iter().flatten().enumerate() {
+                    if bound != Rank::LOWEST {
+                        all.push(((side, index, slot), bound));
                     }
                 }
             }
@@ -251,25 +315,19 @@ impl Lists {
             .into_iter()
             .filter_map(|(side, index, slot)| {
                 let tops = sides[side as usize].tops(index)?;
-                Some(((side, index, slot), tops[slot].bound))
+                Some(((side, index, slot), tops.bounds[slot]))
             })
             .collect()
     }
 }
 
-/// Makes `members` the candidates.
-fn fill(pairs: &mut Pairs, sides: &mut [Entities; 2], list: List, bound: Rank, members: Vec<u32>) {
-    let (side, _, slot) = list;
-    for &pair in &members {
-        pairs.set_member(pair, side, slot, true);
-        pairs.mark_dirty(pair);
-    }
-    *candidates(sides, list) = Candidates { bound, live: members.len(), members };
+fn tops(sides: &mut [Entities; 2], (side, index, _): List) -> &mut Tops {
+    let tops = sides[side as usize].tops_mut(index);
+    tops.expect("only entities with candidates have lists to move")
 }
 
-fn candidates(sides: &mut [Entities; 2], (side, index, slot): List) -> &mut Candidates {
-    let tops = sides[side as usize].tops_mut(index);
-    &mut tops.expect("only entities with candidates have lists that cross")[slot]
+fn candidates(sides: &mut [Entities; 2], list: List) -> &mut Candidates {
+    &mut tops(sides, list).candidates[list.2]
 }
 
 /// Leaves only those that are inside, each once.

@@ -57,6 +57,8 @@ pub(crate) struct Dirty {
 pub(crate) struct Pairs {
     words: Vec<u32>,
     slots: usize,
+    /// For each side, the pair of the same entity that came before, plus one; 0 if none.
+    chains: [Vec<u32>; 2],
     index: Index,
     hasher: RandomState,
     upper: HashMap<(u32, u8), u32, RandomState>,
@@ -71,6 +73,7 @@ impl Pairs {
         Self {
             words: Vec::new(),
             slots,
+            chains: [Vec::new(), Vec::new()],
             index: Index::new(),
             hasher: RandomState::default(),
             upper: HashMap::default(),
@@ -85,7 +88,7 @@ impl Pairs {
 
     /// Bytes of memory held for the pairs and their index, without spare capacity of the records.
     pub(crate) fn bytes(&self) -> usize {
-        self.words.len() * 4 + self.index.bytes() + self.upper.capacity() * 12
+        (self.words.len() + 2 * self.len()) * 4 + self.index.bytes() + self.upper.capacity() * 12
     }
 
     /// The hash of a pair, from the ids of its sides; seeded at random, for the ids come from outside.
@@ -121,6 +124,7 @@ impl Pairs {
         assert!(pair < u32::MAX as usize, "more pairs than a partition can number");
         self.words.extend_from_slice(&[sides[0], sides[1], 0, 0]);
         self.words.resize(self.words.len() + self.slots, 0);
+        self.chains.iter_mut().for_each(|chain| chain.push(0));
         self.index.insert(hash, pair as u32);
         pair as u32
     }
@@ -140,6 +144,15 @@ impl Pairs {
     #[inline]
     pub(crate) fn side(&self, pair: u32, side: Side) -> u32 {
         self.words[self.base(pair) + STORE + side as usize]
+    }
+
+    /// The pair of the same entity that came before.
+    pub(crate) fn chained(&self, pair: u32, side: Side) -> Option<u32> {
+        self.chains[side as usize][pair as usize].checked_sub(1)
+    }
+
+    pub(crate) fn set_chained(&mut self, pair: u32, side: Side, before: Option<u32>) {
+        self.chains[side as usize][pair as usize] = before.map_or(0, |before| before + 1);
     }
 
     /// Starts to bring the record into the cache.
@@ -258,11 +271,6 @@ impl Pairs {
         let bit = Self::member_bit(side, slot);
         let flags = self.flags_mut(pair);
         *flags = if member { *flags | bit } else { *flags & !bit };
-    }
-
-    /// Whether the pair is a candidate for any list of its `side`.
-    pub(crate) fn is_member_of_any(&self, pair: u32, side: Side) -> bool {
-        self.flags(pair) >> (side as usize * MAX_SLOTS) & ((1 << MAX_SLOTS) - 1) != 0
     }
 
     /// Whether a row of the pair has been handed on to the lists of its `side`.

@@ -511,8 +511,8 @@ impl Aggregator {
             .collect();
         for pair in 0..self.pairs.len() as u32 {
             for (entities, index) in self.sides.iter_mut().zip(self.pairs.sides(pair)) {
-                let totals = entities.totals_mut(index).iter_mut();
-                for (total, count) in totals.zip(self.pairs.counts(pair)) {
+                for (slot, count) in self.pairs.counts(pair).enumerate() {
+                    let total = entities.total_mut(index, slot);
                     *total = total.wrapping_add(count);
                 }
             }
@@ -523,17 +523,19 @@ impl Aggregator {
             }
         }
         for entities in &mut self.sides {
-            entities.restored(self.progress.next);
+            entities.restored();
         }
     }
 
     fn choose_candidates(&mut self, bounds: &HashMap<(usize, u32, usize), Rank>) {
         for side in Side::BOTH {
+            let mut grouped = self.grouped(side);
             for index in 0..self.sides[side as usize].len() as u32 {
                 let bound = |slot| {
                     bounds.get(&(side as usize, index, slot)).copied().unwrap_or(Rank::LOWEST)
                 };
-                self.lists.restore(&mut self.pairs, &mut self.sides, side, index, bound);
+                let all = grouped.next(index).iter().map(|&(_, pair)| pair).collect();
+                self.lists.restore(&mut self.pairs, &mut self.sides, (side, index), all, bound);
             }
         }
     }

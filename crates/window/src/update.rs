@@ -42,7 +42,7 @@ pub struct Progress {
 pub struct EntityUpdate<'a> {
     /// Whose values these are.
     pub entity: Entity,
-    /// Next offset after the last batch that changed the entity.
+    /// Next offset after the last batch that these values take account of.
     pub stamp: Offset,
     /// How far the partition had come: says what the slots mean.
     pub progress: &'a Progress,
