@@ -31,23 +31,26 @@ pub struct Aggregator {
     pub(crate) producers: Producers,
     pub(crate) keys: Keys,
     pub(crate) scratch: Scratch,
-    hashes: Hashes,
+    ahead: Ahead,
 }
 
 /// How far ahead things are brought into the cache, in lines or entries.
 const AHEAD: usize = 8;
 
-/// The hashes of the pairs of all lines of a batch, and which one is next.
+/// What the lines of a batch look for, and which one is next.
 #[derive(Debug, Default)]
-struct Hashes {
-    all: Vec<u64>,
+struct Ahead {
+    lines: Vec<Sought>,
     next: usize,
 }
 
-impl Hashes {
-    fn skip(&mut self, lines: usize) {
-        self.next += lines;
-    }
+/// What one line looks for.
+#[derive(Debug, Clone, Copy)]
+struct Sought {
+    item: u64,
+    hash: u64,
+    /// A guess, once it has been looked for; `None` if there was no such pair then.
+    pair: Option<u32>,
 }
 
 /// The closed business days still kept, and what the next flush and snapshot say of them.
@@ -137,7 +140,7 @@ impl Aggregator {
             producers: Producers::default(),
             keys: Keys::new(config.key_retention, config.max_keys),
             scratch: Scratch::default(),
-            hashes: Hashes::default(),
+            ahead: Ahead::default(),
             layout,
             config,
         }
@@ -180,52 +183,62 @@ impl Aggregator {
         let again = self.producers.admit(batch);
         applied.duplicate_sequences = again as u64;
         let purchases = &batch.purchases[again..];
-        let mut hashes = self.hash(purchases);
+        let mut ahead = self.look_ahead(purchases);
         for purchase in purchases {
             if purchase.key.is_none_or(|key| self.keys.insert(key, now)) {
-                self.purchase(offset, purchase, &mut hashes, side, &mut applied);
+                self.purchase(offset, purchase, &mut ahead, side, &mut applied);
             } else {
-                hashes.skip(purchase.lines.len());
+                ahead.next += purchase.lines.len();
                 applied.duplicate_keys += 1;
             }
         }
-        self.hashes = hashes;
+        self.ahead = ahead;
         applied
     }
 
-    /// The hashes of all lines.
-    fn hash(&mut self, purchases: &[Purchase]) -> Hashes {
-        let mut hashes = std::mem::take(&mut self.hashes);
-        hashes.next = 0;
-        hashes.all.clear();
+    /// What all lines look for.
+    fn look_ahead(&mut self, purchases: &[Purchase]) -> Ahead {
+        let mut ahead = std::mem::take(&mut self.ahead);
+        ahead.next = 0;
+        ahead.lines.clear();
         for purchase in purchases {
             let store = u64::from(purchase.store.0);
-            let hash = |line: &Line| self.pairs.hash(store, line.item.0);
-            hashes.all.extend(purchase.lines.iter().map(hash));
+            let sought = |line: &Line| Sought {
+                item: line.item.0,
+                hash: self.pairs.hash(store, line.item.0),
+                pair: None,
+            };
+            ahead.lines.extend(purchase.lines.iter().map(sought));
         }
-        hashes
+        ahead
     }
 
-    /// The hash of the next line. What the lines after it will touch is on its way to the cache
-    /// then: first the place in the index, then the pair, then the item.
+    /// The next line, with its hash and the pair it very likely is. What the lines after it will
+    /// touch is on its way to the cache then: the place in the index, then the pair, then the item.
     #[inline]
-    fn next_hash(&self, hashes: &mut Hashes) -> u64 {
-        let next = hashes.next;
-        hashes.next += 1;
-        if let Some(&ahead) = hashes.all.get(next + 3 * AHEAD) {
-            self.pairs.prefetch_index(ahead);
+    fn next_line(&self, ahead: &mut Ahead) -> Sought {
+        let next = ahead.next;
+        ahead.next += 1;
+        if let Some(line) = ahead.lines.get(next + 3 * AHEAD) {
+            self.pairs.prefetch_index(line.hash);
         }
-        if let Some(&ahead) = hashes.all.get(next + 2 * AHEAD)
-            && let Some(pair) = self.pairs.guess(ahead)
-        {
-            self.pairs.prefetch(pair);
+        if let Some(line) = ahead.lines.get_mut(next + 2 * AHEAD) {
+            line.pair = self.pairs.guess(line.hash);
+            if let Some(pair) = line.pair {
+                self.pairs.prefetch(pair);
+            }
         }
-        if let Some(&ahead) = hashes.all.get(next + AHEAD)
-            && let Some(pair) = self.pairs.guess(ahead)
-        {
-            self.sides[1].prefetch(self.pairs.side(pair, Side::Item));
+        if let Some(line) = ahead.lines.get(next + AHEAD) {
+            let items = &self.sides[Side::Item as usize];
+            let item = match line.pair {
+                Some(pair) => Some(self.pairs.side(pair, Side::Item)),
+                None => items.find(line.item),
+            };
+            if let Some(item) = item {
+                items.prefetch(item);
+            }
         }
-        hashes.all[next]
+        ahead.lines[next]
     }
 
     /// Passes over `offset`, whose record could not be read as a batch.
@@ -248,7 +261,7 @@ impl Aggregator {
         &mut self,
         offset: Offset,
         purchase: &Purchase,
-        hashes: &mut Hashes,
+        ahead: &mut Ahead,
         side: &mut impl SideOutput,
         applied: &mut Applied,
     ) {
@@ -261,10 +274,10 @@ impl Aggregator {
         }
         let mut store = None;
         for line in &purchase.lines {
-            let hash = self.next_hash(hashes);
+            let sought = self.next_line(ahead);
             if line.quantity > 0 {
                 let store = *store.get_or_insert_with(|| self.store(purchase.store));
-                self.line(hash, store, *line, &slots);
+                self.line(sought, store, *line, &slots);
                 applied.lines += 1;
             }
         }
@@ -303,8 +316,8 @@ impl Aggregator {
     }
 
     #[inline]
-    fn line(&mut self, hash: u64, store: u32, line: Line, slots: &Slots) {
-        let (pair, item) = self.pair(hash, store, line.item);
+    fn line(&mut self, sought: Sought, store: u32, line: Line, slots: &Slots) {
+        let (pair, item) = self.pair(sought, store);
         if let Some(pane) = slots.pane {
             let entry = Entry { pair, quantity: line.quantity };
             let place = self.panes.add(pane, entry, self.pairs.place(pair));
@@ -330,17 +343,19 @@ impl Aggregator {
 
     /// The pair and the item's index; both are made if there are none.
     #[inline]
-    fn pair(&mut self, hash: u64, store: u32, item: ItemId) -> (u32, u32) {
+    fn pair(&mut self, sought: Sought, store: u32) -> (u32, u32) {
         let [_, items] = &self.sides;
-        match self.pairs.find(hash, store, |index| items.id(index) == item.0) {
+        let is_item = |index| items.id(index) == sought.item;
+        let guessed = sought.pair.filter(|&pair| self.pairs.is(pair, store, is_item));
+        match guessed.or_else(|| self.pairs.find(sought.hash, store, is_item)) {
             Some(pair) => (pair, self.pairs.side(pair, Side::Item)),
-            None => self.new_pair(hash, store, item),
+            None => self.new_pair(sought, store),
         }
     }
 
-    fn new_pair(&mut self, hash: u64, store: u32, item: ItemId) -> (u32, u32) {
-        let item = self.sides[Side::Item as usize].find_or_insert(item.0);
-        let pair = self.add_pair(hash, [store, item]);
+    fn new_pair(&mut self, sought: Sought, store: u32) -> (u32, u32) {
+        let item = self.sides[Side::Item as usize].find_or_insert(sought.item);
+        let pair = self.add_pair(sought.hash, [store, item]);
         for (side, index) in Side::BOTH.into_iter().zip([store, item]) {
             self.lists.grown(&mut self.pairs, &mut self.sides, side, index);
         }

@@ -77,6 +77,12 @@ impl Entities {
         self.ids.len()
     }
 
+    /// The entity with this id.
+    #[inline]
+    pub(crate) fn find(&self, id: u64) -> Option<u32> {
+        self.by_id.get(&id).copied()
+    }
+
     /// The entity with this id, made if there is none.
     pub(crate) fn find_or_insert(&mut self, id: u64) -> u32 {
         if let Some(&index) = self.by_id.get(&id) {

@@ -4,15 +4,17 @@ use crate::{
     Aggregator, EntityUpdate, Sink,
     lists::Lists,
     pairs::{Dirty, Side},
+    radix,
 };
 
 /// How many changed pairs ahead are brought into the cache.
-const AHEAD: usize = 8;
+const AHEAD: usize = 16;
 
 /// Buffers that a flush fills, kept for the next one.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     dirty: Vec<Dirty>,
+    sorting: Vec<Dirty>,
     rows: Vec<(u64, u32)>,
     ids: Vec<u64>,
     counts: Vec<u64>,
@@ -34,13 +36,14 @@ impl Aggregator {
         let mut dirty = std::mem::take(&mut scratch.dirty);
         for side in Side::BOTH {
             let (own, other) = (side as usize, side.other() as usize);
-            dirty.sort_unstable_by_key(|dirty| dirty.sides[own]);
+            let entities = self.sides[own].len();
+            radix::sort(&mut dirty, &mut scratch.sorting, entities, |dirty| dirty.sides[own]);
             let mut rest = dirty.as_slice();
             while let Some(first) = rest.first() {
                 let index = first.sides[own];
                 let length = rest.iter().take_while(|dirty| dirty.sides[own] == index).count();
                 let (group, behind) = rest.split_at(length);
-                for ahead in behind.iter().take(AHEAD) {
+                for ahead in behind.iter().take(AHEAD).skip(AHEAD.saturating_sub(length)) {
                     self.pairs.prefetch(ahead.pair);
                     self.sides[own].prefetch(ahead.sides[own]);
                 }

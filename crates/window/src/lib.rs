@@ -14,6 +14,7 @@ mod lists;
 mod pairs;
 mod panes;
 mod prefetch;
+mod radix;
 mod rank;
 mod snapshot;
 mod update;

@@ -46,7 +46,7 @@ const DIRTY_SAVE: u32 = IN_VIEW << 3;
 const WIDE: u32 = IN_VIEW << 4;
 
 /// A pair that has changed, with its sides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Dirty {
     pub(crate) pair: u32,
     pub(crate) sides: [u32; 2],
@@ -103,19 +103,23 @@ impl Pairs {
         self.index.prefetch(hash);
     }
 
-    /// A pair that very likely is the one with `hash`, as a hint.
+    /// A pair that very likely is the one with `hash`; to be checked with [`Self::is`].
     #[inline]
     pub(crate) fn guess(&self, hash: u64) -> Option<u32> {
         self.index.find(hash, |_| true)
     }
 
+    /// Whether a pair is the one of these sides.
+    #[inline]
+    pub(crate) fn is(&self, pair: u32, store: u32, is_item: impl Fn(u32) -> bool) -> bool {
+        let [s, i] = self.sides(pair);
+        s == store && is_item(i)
+    }
+
     /// The pair of a store and the item that `is_item` recognises by its index.
     #[inline]
     pub(crate) fn find(&self, hash: u64, store: u32, is_item: impl Fn(u32) -> bool) -> Option<u32> {
-        self.index.find(hash, |pair| {
-            let [s, i] = self.sides(pair);
-            s == store && is_item(i)
-        })
+        self.index.find(hash, |pair| self.is(pair, store, &is_item))
     }
 
     /// Adds a pair that is not there yet.
