@@ -15,9 +15,10 @@ pub(crate) struct Cli {
     #[arg(long, env = "TOPLINE_LOG_FORMAT", default_value = "text", global = true)]
     pub(crate) log_format: LogFormat,
 
-    /// What is logged: a level, or levels by module, such as `info,topline=debug`
-    #[arg(long, env = telemetry::LOG_ENV, default_value = "info", global = true)]
-    pub(crate) log: String,
+    /// What is logged: a level, or levels by module, such as `info,topline=debug` [default: info; for
+    /// a demo warn]
+    #[arg(long, env = telemetry::LOG_ENV, global = true)]
+    pub(crate) log: Option<String>,
 
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -29,6 +30,17 @@ pub(crate) enum Command {
     Serve(ServerArgs),
     /// Play a day of purchases against a server of its own, check every answer, and go on serving
     Demo(DemoArgs),
+}
+
+impl Cli {
+    /// What is logged: in a demo, what would tear its tables and its progress bar is left out.
+    pub(crate) fn log_filter(&self) -> &str {
+        match (&self.log, &self.command) {
+            (Some(filter), _) => filter,
+            (None, Command::Serve(_)) => "info",
+            (None, Command::Demo(_)) => "warn",
+        }
+    }
 }
 
 /// The runtime that serves requests. The workers of the job have threads of their own.

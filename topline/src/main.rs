@@ -15,7 +15,7 @@ use crate::cli::{Cli, Command};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let outcome = telemetry::init_tracing(cli.log_format, &cli.log)
+    let outcome = telemetry::init_tracing(cli.log_format, cli.log_filter())
         .map_err(Into::into)
         .and_then(|()| cli::runtime())
         .and_then(|runtime| {
