@@ -8,7 +8,7 @@ use std::{future::Future, net::SocketAddr, path::PathBuf, sync::Arc, time::Durat
 use anyhow::{Context, anyhow};
 use clap::Args;
 use http_server::{
-    ADMIN_ROUTES, ADMIN_SERVICE, ListenerConfig, Readiness, RouteTable, admin_routes,
+    ADMIN_ROUTES, ADMIN_SERVICE, Condition, ListenerConfig, Readiness, RouteTable, admin_routes,
 };
 use ingest::{IngestArgs, IngestHandle};
 use log::{CommitObserver, EmbeddedConfig, EmbeddedLog, Log};
@@ -28,6 +28,9 @@ use crate::admin;
 
 /// How often the metrics that are read off, not counted along, are brought up to date.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often to look whether the job has recovered.
+const RECOVERY_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Settings of a server.
 #[derive(Debug, Clone, Args)]
@@ -142,7 +145,9 @@ pub(crate) async fn start(args: &ServerArgs, data_dir: PathBuf) -> anyhow::Resul
         stop_listener.clone(),
     ));
     let readiness = Readiness::new();
-    tokio::spawn(sample(log.clone(), view, metrics.clone(), readiness.clone(), stop_admin.clone()));
+    let recovered = readiness.condition("view", "the job is recovering");
+    tokio::spawn(announce(view.clone(), recovered, stop_admin.clone()));
+    tokio::spawn(sample(log.clone(), view, metrics.clone(), stop_admin.clone()));
     let admin_listener = tokio::spawn(http_server::serve(
         admin_listener,
         admin_routes(metrics.registry.clone(), readiness).or(admin::routes(side_outputs)),
@@ -223,22 +228,23 @@ impl CommitObserver for Commits {
     }
 }
 
-/// Keeps up to date what is read off, not counted along: readiness, and sizes of log and view.
-async fn sample(
-    log: Arc<EmbeddedLog>,
-    view: Arc<View>,
-    metrics: Metrics,
-    readiness: Readiness,
-    stop: CancellationToken,
-) {
-    let recovered = readiness.condition("view", "the job is recovering");
+/// Says that the server is ready as soon as the job has recovered.
+async fn announce(view: Arc<View>, recovered: Condition, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(RECOVERY_INTERVAL);
+    while !view.is_ready() {
+        if stop.run_until_cancelled(ticks.tick()).await.is_none() {
+            return;
+        }
+    }
+    recovered.ready();
+}
+
+/// Keeps up to date what is read off, not counted along: sizes of log and view.
+async fn sample(log: Arc<EmbeddedLog>, view: Arc<View>, metrics: Metrics, stop: CancellationToken) {
     let partitions: Vec<_> =
         log.partitions().iter().map(|p| (p, metrics.log.partition(p.0))).collect();
     let mut ticks = tokio::time::interval(SAMPLE_INTERVAL);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        if view.is_ready() {
-            recovered.ready();
-        }
         query_api::record(&view, &metrics.view);
         for (partition, metrics) in &partitions {
             let bounds = log.bounds(*partition);
