@@ -73,16 +73,15 @@ enum Request {
 impl Request {
     /// Sends it; the position if it was acknowledged.
     fn send(&self, client: &mut Client) -> Option<String> {
-        let (path, headers, body) = match self {
-            Self::Keyed(sale) => (path(sale), vec![JSON], body(sale)),
-            Self::Unkeyed(sale) => (path(sale), vec![JSON], body(sale)),
+        let (path, content_type, body) = match self {
+            Self::Keyed(sale) | Self::Unkeyed(sale) => (path(sale), JSON, body(sale)),
             Self::Bulk(sales) => {
                 let lines: Vec<_> = sales.iter().map(Sale::line).collect();
-                ("/v1/purchases".to_owned(), vec![NDJSON], lines.join("\n"))
+                ("/v1/purchases".to_owned(), NDJSON, lines.join("\n"))
             }
         };
         let key = if let Self::Keyed(sale) = self { sale.key() } else { String::new() };
-        let mut headers = headers;
+        let mut headers = vec![content_type];
         if !key.is_empty() {
             headers.push(("idempotency-key", &key));
         }

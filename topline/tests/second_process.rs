@@ -29,7 +29,12 @@ fn a_second_process_on_the_same_data_is_refused() {
 #[test]
 fn other_settings_for_the_same_data_are_refused() {
     let data = tempfile::tempdir().unwrap();
-    assert_eq!(Server::start(data.path(), &[]).terminate().status.code(), Some(0));
+    let server = Server::start(data.path(), &[]);
+    let body = r#"{"items":[{"ItemID":5,"numberOfItems":42}]}"#;
+    for store in 0..20 {
+        assert_eq!(server.post(&purchase_path(store, "20210101"), body).status, 201);
+    }
+    assert_eq!(server.terminate().status.code(), Some(0));
     for (args, reason) in [
         (["--partitions", "5"], "was created with 4 partitions, 5 were asked for"),
         (["--max-k", "5"], "Run once with --rebuild"),

@@ -1,6 +1,7 @@
 //! A client that sends what it is told, right or wrong.
 
 use std::{
+    fmt::Write as _,
     io::{self, Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
     time::Duration,
@@ -79,10 +80,10 @@ impl Client {
     ) -> Option<Answer> {
         let mut head = format!("{method} {path} HTTP/1.1\r\nhost: topline.test\r\n");
         for (name, value) in headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
+            write!(head, "{name}: {value}\r\n").expect("a string");
         }
         if !body.is_empty() || method == "POST" {
-            head.push_str(&format!("content-length: {}\r\n", body.len()));
+            write!(head, "content-length: {}\r\n", body.len()).expect("a string");
         }
         head.push_str("\r\n");
         // What was refused before it was sent to the end has its answer all the same.

@@ -20,7 +20,7 @@ use serde_json::Value;
 pub(crate) use client::{Answer, Client};
 
 /// How long a process may take to say where it listens.
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_mins(1);
 /// How often something is looked at that cannot be waited for, and how many times.
 const POLL: Duration = Duration::from_millis(20);
 const POLLS: usize = 1500;
@@ -93,11 +93,10 @@ impl Server {
         for _ in 0..POLLS {
             match Client::try_request(admin, "GET", "/readyz", &[], b"") {
                 Some(answer) if answer.status == 200 => return Ok(server),
-                Some(_) => thread::sleep(POLL),
                 None if server.child.try_wait().expect("a child").is_some() => {
                     return Err(server.wait());
                 }
-                None => thread::sleep(POLL),
+                _ => thread::sleep(POLL),
             }
         }
         panic!("not ready:\n{}", server.kill().log);
