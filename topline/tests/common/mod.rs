@@ -57,7 +57,8 @@ pub(crate) fn command(data_dir: &Path, args: &[&str]) -> Command {
 pub(crate) fn serve_args(command: &mut Command, data_dir: &Path, args: &[&str]) {
     command
         .env_clear()
-        .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir"])
+        .args(["serve", "--log", "info"])
+        .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir"])
         .arg(data_dir)
         .args(args);
 }
