@@ -15,7 +15,7 @@ use std::{
 
 use clap::Parser;
 use common::{
-    client::{Answer, Client, get_request},
+    client::{Answer, Client, Position, get_request},
     load::{Load, Measured, Protocol},
     process::Other,
     purchases::{Chain, Random},
@@ -95,12 +95,14 @@ fn main() {
 /// Fills the list to be read, and all the others.
 fn sell(server: &Server, chain: &Chain) {
     let (mut client, mut random) = (Client::connect(server.public), Random(1));
+    let mut position = Position::default();
     for _ in 0..POSTS {
         let request = chain.post_many(PURCHASES, &mut random);
         let answer = client.send(&request).expect("the server answers");
         assert_eq!(answer.status, 200, "{answer:?}");
-        server.wait_for(answer.position());
+        position.add(&answer);
     }
+    server.wait_for(&position);
 }
 
 fn subjects(

@@ -1,6 +1,8 @@
 //! A client that waits for each answer.
 
 use std::{
+    collections::BTreeMap,
+    fmt,
     io::{self, Read, Write},
     net::{SocketAddr, TcpStream},
     time::Duration,
@@ -33,6 +35,40 @@ impl Answer {
     /// The position in the stream that has what was posted.
     pub(crate) fn position(&self) -> &str {
         self.header("topline-position").expect("a POST is answered with a position")
+    }
+}
+
+/// The next offset of each partition: what a view must have applied to show what was posted.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Position(BTreeMap<u32, u64>);
+
+impl Position {
+    /// Moves on to what a POST was answered with.
+    pub(crate) fn add(&mut self, answer: &Answer) {
+        for part in answer.position().split(',') {
+            let (partition, next) = part.split_once(':').expect("partition:offset");
+            self.advance(partition.parse().expect("a number"), next.parse().expect("a number"));
+        }
+    }
+
+    pub(crate) fn merge(&mut self, other: &Self) {
+        for (&partition, &next) in &other.0 {
+            self.advance(partition, next);
+        }
+    }
+
+    fn advance(&mut self, partition: u32, next: u64) {
+        let known = self.0.entry(partition).or_default();
+        *known = next.max(*known);
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, (partition, next)) in self.0.iter().enumerate() {
+            write!(f, "{}{partition}:{next}", if at == 0 { "" } else { "," })?;
+        }
+        Ok(())
     }
 }
 

@@ -17,8 +17,8 @@ use rustix::{
 const TIMEOUT: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(5);
 
-/// The CPU time a process has used, in user and kernel mode, to a clock tick (mostly 10 ms).
-pub(crate) fn cpu_time(pid: u32) -> Duration {
+/// The seconds of CPU time a process has used, in user and kernel mode, to a clock tick (mostly 10 ms).
+pub(crate) fn cpu_seconds(pid: u32) -> f64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
     // The name in parentheses may hold anything; utime and stime are the 12th and 13th after it.
     let (_, fields) = stat.rsplit_once(')').expect("the name is in parentheses");
@@ -28,7 +28,7 @@ pub(crate) fn cpu_time(pid: u32) -> Duration {
         .take(2)
         .map(|field| field.parse::<u64>().expect("a number of ticks"))
         .sum();
-    Duration::from_secs_f64(ticks as f64 / clock_ticks_per_second() as f64)
+    ticks as f64 / clock_ticks_per_second() as f64
 }
 
 /// The memory of a process that is in RAM, in bytes.

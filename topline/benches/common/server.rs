@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{client::Client, process};
+use super::client::{Client, Position};
 
 /// How long a server may take to open its data, and to be ready.
 const START_TIMEOUT: Duration = Duration::from_mins(5);
@@ -73,28 +73,28 @@ impl Server {
         let _ = self.child.wait();
     }
 
-    pub(crate) fn cpu_time(&self) -> Duration {
-        process::cpu_time(self.pid())
-    }
-
-    /// The value of a metric without labels.
+    /// The value of a metric, summed over its labels.
+    ///
+    /// # Panics
+    /// If there is no such metric.
     pub(crate) fn metric(&self, name: &str) -> f64 {
         let text = Client::connect(self.admin).get("/metrics").body;
-        text.lines()
+        let values: Vec<f64> = text
+            .lines()
             .filter_map(|line| line.rsplit_once(' '))
-            .find(|(series, _)| *series == name)
-            .unwrap_or_else(|| panic!("no metric {name}"))
-            .1
-            .parse()
-            .expect("a number")
+            .filter(|(series, _)| series.split('{').next() == Some(name))
+            .map(|(_, value)| value.parse().expect("a number"))
+            .collect();
+        assert!(!values.is_empty(), "no metric {name}");
+        values.iter().sum()
     }
 
     /// Waits until GETs show all that is in `position`.
-    pub(crate) fn wait_for(&self, position: &str) {
-        let mut client = Client::connect(self.public);
+    pub(crate) fn wait_for(&self, position: &Position) {
+        let (mut client, position) = (Client::connect(self.public), position.to_string());
         let start = Instant::now();
         // The server limits how long one request waits.
-        while client.get_at("/v1/top-stores?k=1", position).status != 200 {
+        while client.get_at("/v1/top-stores?k=1", &position).status != 200 {
             assert!(start.elapsed() < START_TIMEOUT, "the view does not reach {position}");
         }
     }
