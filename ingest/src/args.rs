@@ -33,7 +33,7 @@ pub struct IngestArgs {
     pub write_token: Option<WriteToken>,
 
     /// Largest body of a POST of one purchase, in bytes
-    #[arg(long, env = "TOPLINE_MAX_PURCHASE_BYTES", default_value = "1048576",
+    #[arg(long, env = "TOPLINE_MAX_PURCHASE_BYTES", default_value = "262144",
         value_parser = clap::value_parser!(u32).range(1..))]
     pub max_purchase_bytes: u32,
 
@@ -60,7 +60,7 @@ impl Default for IngestArgs {
             max_queued_purchases: 32_768,
             tick_interval: Duration::from_secs(1),
             write_token: None,
-            max_purchase_bytes: 1024 * 1024,
+            max_purchase_bytes: 256 * 1024,
             max_bulk_bytes: 16 * 1024 * 1024,
             max_bulk_requests: 32,
             body_timeout: Duration::from_secs(30),

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     hash::{BuildHasher, Hasher, RandomState},
-    sync::Arc,
+    sync::{Arc, PoisonError, RwLock},
 };
 
 use log::{AppendError, Log};
@@ -30,6 +30,8 @@ struct Inner {
     queues: Vec<Queue>,
     batchers: TaskTracker,
     failure: Arc<Failure>,
+    /// Why nothing is taken for now.
+    refusal: RwLock<Option<String>>,
 }
 
 /// Why purchases were not acknowledged.
@@ -38,6 +40,9 @@ pub enum SubmitError {
     /// Too much waits already; nothing of the request was taken.
     #[error("partition {0} has too many purchases waiting")]
     Full(Partition),
+    /// What purchases lead to has no room for more; nothing of the request was taken.
+    #[error("{0}")]
+    Refused(String),
     /// Ingest is shutting down, or the log has stopped; nothing of the request was taken.
     #[error("{0}")]
     Closed(String),
@@ -85,7 +90,13 @@ pub fn start(
             (sender, batcher)
         })
         .unzip();
-    let inner = Arc::new(Inner { partitions, queues, batchers: TaskTracker::new(), failure });
+    let inner = Arc::new(Inner {
+        partitions,
+        queues,
+        batchers: TaskTracker::new(),
+        failure,
+        refusal: RwLock::default(),
+    });
     for batcher in batchers {
         inner.batchers.spawn(batcher.run());
     }
@@ -120,11 +131,21 @@ impl IngestHandle {
         Ok(position)
     }
 
+    /// Refuses all purchases from now on, for `reason`; or takes them again.
+    pub fn refuse(&self, reason: Option<String>) {
+        *self.inner.refusal.write().unwrap_or_else(PoisonError::into_inner) = reason;
+    }
+
     /// Room in all the partitions the purchases need, or in none.
     fn reserve(
         &self,
         purchases: Vec<Purchase>,
     ) -> Result<Vec<(Partition, Reservation, Vec<Purchase>)>, SubmitError> {
+        let refusal = self.inner.refusal.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(reason) = &*refusal {
+            return Err(SubmitError::Refused(reason.clone()));
+        }
+        drop(refusal);
         self.by_partition(purchases)
             .into_iter()
             .map(|(partition, purchases)| {

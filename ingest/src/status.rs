@@ -11,6 +11,9 @@ use crate::{SubmitError, clock::ClockError, parse::ParseError};
 /// When a client that was refused for overload may try again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// The same, when somebody may have to make room first.
+const RETRY_AFTER_ROOM: Duration = Duration::from_mins(1);
+
 /// Why a POST was refused.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
@@ -60,6 +63,9 @@ impl Refusal {
                 format!("nothing was taken: {message}, try again later"),
                 RETRY_AFTER,
             ),
+            Self::Submit(SubmitError::Refused(_)) => {
+                HttpError::unavailable(format!("nothing was taken: {message}"), RETRY_AFTER_ROOM)
+            }
             Self::Submit(SubmitError::Stopped(_)) => HttpError::unavailable(
                 format!("the purchase may or may not have been taken: {message}"),
                 RETRY_AFTER,
@@ -77,6 +83,7 @@ impl Refusal {
             Self::Request(_) | Self::Parse(_) | Self::Key(_) => "invalid",
             Self::Clock(_) => "clock",
             Self::Busy | Self::Submit(SubmitError::Full(_)) => "overloaded",
+            Self::Submit(SubmitError::Refused(_)) => "saturated",
             Self::Submit(SubmitError::Closed(_) | SubmitError::Stopped(_)) => "stopped",
         }
     }

@@ -26,7 +26,7 @@ pub enum Rebuild {
 #[group(id = "stream-job")]
 #[command(next_help_heading = "Stream job")]
 pub struct Args {
-    /// Windows to keep, of: all, day, 24h, 1h, 5m, 1m
+    /// Windows to keep, of: all, day, 24h, 1h, 5m, 1m; a change later takes --rebuild
     #[arg(
         long,
         env = "TOPLINE_WINDOWS",
@@ -35,7 +35,7 @@ pub struct Args {
     )]
     pub windows: Vec<WindowKind>,
 
-    /// Length of the top lists; the greatest `k` that can be asked for
+    /// Length of the top lists; the greatest `k` that can be asked for; a change later takes --rebuild
     #[arg(long, env = "TOPLINE_MAX_K", default_value_t = 100)]
     pub max_k: u32,
 
@@ -43,7 +43,8 @@ pub struct Args {
     #[arg(long, env = "TOPLINE_ALLOWED_DISORDER", default_value = "5s", value_parser = parse_duration)]
     pub allowed_disorder: Duration,
 
-    /// A business day closes when a date this many days later has been seen
+    /// A business day closes when a date this many days later has been seen; a change later takes
+    /// --rebuild
     #[arg(long, env = "TOPLINE_ALLOWED_LATENESS_DAYS", default_value_t = 2)]
     pub allowed_lateness_days: u32,
 
@@ -59,10 +60,15 @@ pub struct Args {
     #[arg(long, env = "TOPLINE_MAX_KEYS", default_value_t = 4_000_000)]
     pub max_keys: usize,
 
-    /// The most pairs of a store and an item counted in a partition. The job ends when there are
-    /// more, rather than use memory without bound (about 100 bytes a pair, and as much in the view)
+    /// Pairs of a store and an item in a partition beyond which POSTs are refused, so that memory is
+    /// bounded: about 100 bytes a pair, and as much in the view
     #[arg(long, env = "TOPLINE_MAX_PAIRS", default_value_t = 50_000_000)]
     pub max_pairs: usize,
+
+    /// Entries of the sliding windows in a partition (8 bytes each: what a pair sold in 10 seconds, for
+    /// 24 hours) beyond which POSTs are refused until some have fallen out
+    #[arg(long, env = "TOPLINE_MAX_PANE_ENTRIES", default_value_t = 500_000_000)]
+    pub max_pane_entries: usize,
 
     /// Time that changes are gathered before they show, under load; a change made while nothing
     /// else happens shows at once
@@ -114,6 +120,8 @@ pub struct JobConfig {
     pub directory: PathBuf,
     /// The most pairs in a partition.
     pub max_pairs: usize,
+    /// The most entries of the sliding windows in a partition.
+    pub max_pane_entries: usize,
     /// Bytes read from the stream at a time, at least one batch; bounds what is applied between
     /// two looks at the clock.
     pub read_bytes: usize,
@@ -155,6 +163,7 @@ impl Args {
             window: self.window()?,
             directory,
             max_pairs: self.max_pairs,
+            max_pane_entries: self.max_pane_entries,
             read_bytes: READ_BYTES,
             flush_interval: self.flush_interval,
             checkpoint_interval: self.checkpoint_interval,

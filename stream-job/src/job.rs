@@ -8,14 +8,18 @@ use std::{
 use log::{Bounds, Log, ReadError};
 use model::{Offset, Partition};
 use telemetry::JobMetrics;
-use tokio::{runtime::Handle, sync::mpsc};
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, watch},
+};
 use tokio_util::sync::CancellationToken;
 use view::View;
 
 use crate::{
-    JobConfig, Rebuild, SideOutputs,
+    JobConfig, Rebuild, Saturated, SideOutputs,
     checkpoint::{CheckpointError, CheckpointStore, Identity},
     retention,
+    saturation::Saturation,
     worker::{Worker, WorkerMetrics},
 };
 
@@ -33,19 +37,6 @@ pub enum JobError {
         /// What the stream says.
         error: ReadError,
     },
-    /// The state has reached its limit.
-    #[error(
-        "partition {partition} has {pairs} pairs of a store and an item, the limit is {limit}: raise \
-         --max-pairs if there is memory for more"
-    )]
-    TooManyPairs {
-        /// Where.
-        partition: Partition,
-        /// How many there are.
-        pairs: usize,
-        /// How many may be.
-        limit: usize,
-    },
     /// A mistake in the job itself.
     #[error("the worker of partition {0} has panicked; the log above says where")]
     Panicked(Partition),
@@ -61,15 +52,21 @@ pub struct Job {
     view: Arc<View>,
     metrics: JobMetrics,
     stores: Vec<(Partition, Arc<CheckpointStore>, Arc<AtomicU64>)>,
+    saturation: Saturation,
 }
 
 /// Discards the checkpoints if they are to be made anew, and the stream allows it.
 fn prepare(config: &JobConfig, log: &dyn Log) -> Result<(), CheckpointError> {
     if config.rebuild == Rebuild::Complete {
         for partition in log.partitions().iter() {
-            let earliest = log.bounds(partition).earliest;
+            let Bounds { earliest, next: end } = log.bounds(partition);
             if earliest > Offset(0) {
                 return Err(CheckpointError::CannotRebuild { partition, earliest });
+            }
+            if let Some((file, next)) = CheckpointStore::peek(&config.directory, partition)
+                && next > end
+            {
+                return Err(CheckpointError::Ahead { file, partition, end, next });
             }
         }
     }
@@ -108,7 +105,19 @@ impl Job {
             check(&store, partition, next, log.bounds(partition), config.rebuild)?;
             stores.push((partition, Arc::new(store), Arc::new(AtomicU64::new(next.0))));
         }
-        Ok(Self { config: Arc::new(config), log, view, metrics, stores })
+        Ok(Self {
+            config: Arc::new(config),
+            log,
+            view,
+            metrics,
+            stores,
+            saturation: Saturation::new(),
+        })
+    }
+
+    /// Which partitions are full, from now on.
+    pub fn saturation(&self) -> watch::Receiver<Saturated> {
+        self.saturation.subscribe()
     }
 
     /// What could not be counted as it should.
@@ -139,6 +148,7 @@ impl Job {
                 store,
                 saved_next: saved,
                 metrics: WorkerMetrics::new(&self.metrics, partition, &self.config.window.kinds),
+                saturation: self.saturation.clone(),
                 shutdown: stop.clone(),
             };
             match start(worker, done.clone()) {

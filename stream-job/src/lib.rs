@@ -9,10 +9,12 @@ mod args;
 mod checkpoint;
 mod job;
 mod retention;
+mod saturation;
 mod side;
 mod worker;
 
 pub use args::{Args, JobConfig, Rebuild, RetentionConfig};
 pub use checkpoint::{CheckpointError, CheckpointStore};
 pub use job::{Job, JobError};
+pub use saturation::Saturated;
 pub use side::{DeadLetter, LatePurchase, SideOutputs};

@@ -20,6 +20,7 @@ use window::{Aggregator, Applied, WindowKind};
 use crate::{
     JobConfig, JobError,
     checkpoint::{CheckpointError, CheckpointStore, Saved},
+    saturation::Saturation,
     side::SideBatch,
 };
 
@@ -44,6 +45,7 @@ pub(crate) struct Worker {
     pub(crate) start: Offset,
     pub(crate) saved_next: Arc<AtomicU64>,
     pub(crate) metrics: WorkerMetrics,
+    pub(crate) saturation: Saturation,
     pub(crate) shutdown: CancellationToken,
 }
 
@@ -152,6 +154,7 @@ impl Running {
         self.flushed = self.state.progress().next;
         self.worker.writer.ready();
         self.worker.metrics.partition.checkpoint_age.reset();
+        self.worker.metrics.partition.checkpoint_bytes.set(self.saved.bytes() as i64);
         tracing::info!(
             partition = self.worker.partition.0,
             replayed = end.0.saturating_sub(from.0),
@@ -164,7 +167,8 @@ impl Running {
     /// Applies records that the stream holds.
     fn apply_some(&mut self) -> Result<(), JobError> {
         let records = self.runtime.block_on(self.read()).map_err(|e| self.read_error(e))?;
-        self.apply(records)
+        self.apply(records);
+        Ok(())
     }
 
     /// The next records, when there are some.
@@ -181,11 +185,12 @@ impl Running {
     /// orderly end has nothing to replay.
     fn follow(&mut self) -> Result<(), JobError> {
         while let Some(records) = self.next()? {
-            self.apply(records)?;
+            self.apply(records);
             if self.flush_is_due() {
                 self.flush();
             }
-            self.collect_saved(false)?;
+            // Side outputs wait in memory for the next checkpoint: not without bound.
+            self.collect_saved(self.side.bytes() > SIDE_BYTES)?;
             if self.save_is_due() {
                 self.save();
             }
@@ -226,7 +231,7 @@ impl Running {
         if self.state.progress().next == self.flushed { save } else { flush.min(save) }
     }
 
-    fn apply(&mut self, records: Vec<Record>) -> Result<(), JobError> {
+    fn apply(&mut self, records: Vec<Record>) {
         for Record { offset, payload } in records {
             match Batch::decode(&payload) {
                 Ok(batch) => {
@@ -241,11 +246,29 @@ impl Running {
                 }
             }
         }
-        let (pairs, limit) = (self.state.pairs(), self.worker.config.max_pairs);
-        if pairs > limit {
-            return Err(JobError::TooManyPairs { partition: self.worker.partition, pairs, limit });
-        }
-        Ok(())
+        self.report_saturation();
+    }
+
+    /// Says whether the state has reached a limit. What is in the stream is applied all the same.
+    fn report_saturation(&self) {
+        let config = &self.worker.config;
+        let limits = [
+            (self.state.pairs(), config.max_pairs, "pairs of a store and an item", "--max-pairs"),
+            (
+                self.state.pane_entries(),
+                config.max_pane_entries,
+                "entries of sliding windows",
+                "--max-pane-entries",
+            ),
+        ];
+        let full = limits.into_iter().find(|(count, limit, ..)| count > limit);
+        let reason = full.map(|(_, limit, what, flag)| {
+            format!(
+                "partition {} holds more than {limit} {what}: raise {flag} if there is memory for more",
+                self.worker.partition
+            )
+        });
+        self.worker.saturation.set(self.worker.partition, reason);
     }
 
     /// Whether changes have been gathered long enough; at once after a pause.
@@ -256,7 +279,7 @@ impl Running {
     fn flush(&mut self) {
         let started = Instant::now();
         let metrics = &self.worker.metrics.partition;
-        metrics.flush_dirty_entities.observe(self.state.unflushed() as f64);
+        metrics.flush_dirty_pairs.observe(self.state.unflushed() as f64);
         self.state.flush(&mut self.worker.writer);
         self.last_flush = Instant::now();
         self.flushed = self.state.progress().next;

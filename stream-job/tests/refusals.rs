@@ -108,7 +108,13 @@ async fn a_checkpoint_ahead_of_the_log() {
     assert!(text.contains("--rebuild"), "{text}");
     check_untouched(home.path(), &records).await;
 
+    // What the stream has lost would be lost from the counts too.
     let rebuilding = JobConfig { rebuild: Rebuild::Complete, ..config(home.path()) };
+    let text = refusal(rebuilding, &log_of(&shorter).await).await;
+    assert!(text.contains("ends at offset 60"), "{text}");
+    check_untouched(home.path(), &records).await;
+
+    let rebuilding = JobConfig { rebuild: Rebuild::Remaining, ..config(home.path()) };
     let mut running = start(rebuilding, log_of(&shorter).await).unwrap();
     running.caught_up().await.unwrap();
     running.stop().await;

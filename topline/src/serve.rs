@@ -13,11 +13,12 @@ use http_server::{
 use ingest::{IngestArgs, IngestHandle};
 use log::{CommitObserver, EmbeddedConfig, EmbeddedLog, Log};
 use model::{Offset, Partition, PartitionCount};
-use stream_job::Job;
+use stream_job::{Job, Saturated};
 use telemetry::{LogMetrics, Metrics};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
+    sync::watch,
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
@@ -106,13 +107,15 @@ pub(crate) struct Running {
     job: JoinHandle<Result<(), stream_job::JobError>>,
     listener: JoinHandle<()>,
     admin_listener: JoinHandle<()>,
+    serving: Condition,
     stop_listener: CancellationToken,
     stop_ingest: CancellationToken,
     stop_job: CancellationToken,
     stop_admin: CancellationToken,
 }
 
-/// Starts everything; the listeners answer from here on, GETs with 503 until the job has recovered.
+/// Starts everything. The addresses are taken first; they answer once the log has been verified, GETs
+/// with 503 until the job has recovered.
 ///
 /// # Errors
 /// If an address is taken, or the data cannot be used; the message says what to do.
@@ -127,8 +130,11 @@ pub(crate) async fn start(args: &ServerArgs, data_dir: PathBuf) -> anyhow::Resul
     let [stop_listener, stop_ingest, stop_job, stop_admin] =
         std::array::from_fn(|_| CancellationToken::new());
     let side_outputs = job.side_outputs();
+    let saturation = job.saturation();
     let job = tokio::spawn(job.run(stop_job.clone()));
     let ingest = ingest::start(&args.ingest, &stream, &metrics.ingest, &stop_ingest);
+
+    tokio::spawn(refuse_when_full(saturation, ingest.clone()));
 
     let listener = tokio::spawn(http_server::serve(
         public_listener,
@@ -146,6 +152,8 @@ pub(crate) async fn start(args: &ServerArgs, data_dir: PathBuf) -> anyhow::Resul
     ));
     let readiness = Readiness::new();
     let recovered = readiness.condition("view", "the job is recovering");
+    let serving = readiness.condition("server", "starting");
+    serving.ready();
     tokio::spawn(announce(view.clone(), recovered, stop_admin.clone()));
     tokio::spawn(sample(log.clone(), view, metrics.clone(), stop_admin.clone()));
     let admin_listener = tokio::spawn(http_server::serve(
@@ -167,11 +175,25 @@ pub(crate) async fn start(args: &ServerArgs, data_dir: PathBuf) -> anyhow::Resul
         job,
         listener,
         admin_listener,
+        serving,
         stop_listener,
         stop_ingest,
         stop_job,
         stop_admin,
     })
+}
+
+/// Takes no purchases in as long as the state of a partition is full.
+async fn refuse_when_full(mut saturation: watch::Receiver<Saturated>, ingest: IngestHandle) {
+    while saturation.changed().await.is_ok() {
+        let reason = saturation.borrow_and_update().values().next().cloned();
+        if let Some(reason) = &reason {
+            tracing::warn!("POSTs are refused: {reason}");
+        } else {
+            tracing::info!("POSTs are taken again");
+        }
+        ingest.refuse(reason);
+    }
 }
 
 async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
@@ -278,6 +300,7 @@ impl Running {
                 return Err(anyhow!("the job has ended by itself"));
             }
         }
+        self.serving.not_ready("stopping");
         tracing::info!("stopping: answering what is at hand");
         self.stop_listener.cancel();
         self.listener.await?;

@@ -60,7 +60,7 @@ fn every_stage_shows_in_the_metrics() {
         "topline_job_applied_offset",
         "topline_job_live_pairs",
         "topline_job_flush_duration_seconds_count",
-        "topline_job_flush_dirty_entities_sum",
+        "topline_job_flush_dirty_pairs_sum",
         "topline_job_watermark_delay_seconds",
         "topline_job_checkpoint_age_seconds",
         "topline_job_checkpoint_duration_seconds_count",

@@ -27,7 +27,7 @@ pub struct JobMetrics {
     live_pairs: IntGaugeVec,
     state_bytes: IntGaugeVec,
     flush_duration: HistogramVec,
-    flush_dirty_entities: HistogramVec,
+    flush_dirty_pairs: HistogramVec,
     checkpoint_age: AgeVec,
     checkpoint_duration: HistogramVec,
     checkpoint_bytes: IntGaugeVec,
@@ -61,7 +61,7 @@ impl JobMetrics {
             live_pairs: gauges(names::JOB_LIVE_PAIRS)?,
             state_bytes: gauges(names::JOB_STATE_BYTES)?,
             flush_duration: seconds(names::JOB_FLUSH_DURATION)?,
-            flush_dirty_entities: counts(names::JOB_FLUSH_DIRTY_ENTITIES)?,
+            flush_dirty_pairs: counts(names::JOB_FLUSH_DIRTY_PAIRS)?,
             checkpoint_age: AgeVec::register(registry, names::JOB_CHECKPOINT_AGE)?,
             checkpoint_duration: seconds(names::JOB_CHECKPOINT_DURATION)?,
             checkpoint_bytes: gauges(names::JOB_CHECKPOINT_BYTES)?,
@@ -86,7 +86,7 @@ impl JobMetrics {
             live_pairs: self.live_pairs.with_label_values(&label),
             state_bytes: self.state_bytes.with_label_values(&label),
             flush_duration: self.flush_duration.with_label_values(&label),
-            flush_dirty_entities: self.flush_dirty_entities.with_label_values(&label),
+            flush_dirty_pairs: self.flush_dirty_pairs.with_label_values(&label),
             checkpoint_age: self.checkpoint_age.partition(partition),
             checkpoint_duration: self.checkpoint_duration.with_label_values(&label),
             checkpoint_bytes: self.checkpoint_bytes.with_label_values(&label),
@@ -130,7 +130,7 @@ pub struct JobPartitionMetrics {
     /// Seconds of a flush.
     pub flush_duration: Histogram,
     /// Entities handed on by a flush.
-    pub flush_dirty_entities: Histogram,
+    pub flush_dirty_pairs: Histogram,
     /// Since the last checkpoint.
     pub checkpoint_age: Age,
     /// Seconds to write a checkpoint.

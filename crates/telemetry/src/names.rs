@@ -82,7 +82,7 @@ metrics! {
     JOB_LAG_SECONDS = "topline_job_lag_seconds",
         "Age of the batch applied last, by its append time; 0 when nothing is left to apply.";
     JOB_WATERMARK_DELAY = "topline_job_watermark_delay_seconds",
-        "How far the watermark is behind the append time of the batch applied last, by partition.";
+        "How far the watermark is behind the clock of the machine, by partition.";
     JOB_LATE = "topline_job_late_total",
         "Purchases that came too late for a window, by partition and window.";
     JOB_DEAD_LETTERED = "topline_job_dead_lettered_total",
@@ -94,19 +94,19 @@ metrics! {
     JOB_DUPLICATE_KEYS = "topline_job_duplicate_keys_total",
         "Purchases skipped because their idempotency key had been applied, by partition.";
     JOB_LIVE_PAIRS = "topline_job_live_pairs",
-        "Pairs of a store and an item with counts in some open window, by partition.";
+        "Pairs of a store and an item that are counted, by partition.";
     JOB_STATE_BYTES = "topline_job_state_bytes",
         "Memory held by the state of the windows, by partition.";
     JOB_FLUSH_DURATION = "topline_job_flush_duration_seconds",
         "Time to hand on what has changed, by partition.";
-    JOB_FLUSH_DIRTY_ENTITIES = "topline_job_flush_dirty_entities",
-        "Stores and items whose lists one flush handed on, by partition.";
+    JOB_FLUSH_DIRTY_PAIRS = "topline_job_flush_dirty_pairs",
+        "Pairs of a store and an item whose counts one flush handed on, by partition.";
     JOB_CHECKPOINT_AGE = "topline_job_checkpoint_age_seconds",
         "Time since the last checkpoint was committed (or loaded), by partition.";
     JOB_CHECKPOINT_DURATION = "topline_job_checkpoint_duration_seconds",
         "Time to write a checkpoint, by partition.";
     JOB_CHECKPOINT_BYTES = "topline_job_checkpoint_bytes",
-        "Size of the checkpoint file, by partition.";
+        "Bytes of the snapshots in the checkpoint file, by partition.";
     JOB_CHECKPOINT_FAILURES = "topline_job_checkpoint_failures_total",
         "Checkpoints that could not be written, by partition.";
 

@@ -479,6 +479,11 @@ impl Aggregator {
         self.pairs.len()
     }
 
+    /// Number of entries in the panes: what the pairs sold, pane by pane; cheap.
+    pub fn pane_entries(&self) -> usize {
+        self.panes.len()
+    }
+
     pub(crate) fn entity(&self, side: Side, index: u32) -> Entity {
         let id = self.sides[side as usize].id(index);
         match side {

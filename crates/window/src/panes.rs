@@ -60,6 +60,8 @@ pub(crate) struct Panes {
     /// Number of the first pane in `log`.
     first: i64,
     log: VecDeque<Pane>,
+    /// Entries in all panes.
+    entries: usize,
 }
 
 impl Panes {
@@ -73,7 +75,7 @@ impl Panes {
             })
             .collect();
         let longest = windows.iter().map(|window| window.panes).max().unwrap_or(0);
-        Self { windows, longest, current: None, first: 0, log: VecDeque::new() }
+        Self { windows, longest, current: None, first: 0, log: VecDeque::new(), entries: 0 }
     }
 
     /// The windows kept, longest first.
@@ -134,7 +136,9 @@ impl Panes {
             return place;
         }
         pane.entries.push(entry);
-        (pane.entries.len() - 1) as u32
+        let place = (pane.entries.len() - 1) as u32;
+        self.entries += 1;
+        place
     }
 
     /// The entries not yet in a snapshot, pane by pane; they count as saved from now on.
@@ -165,14 +169,23 @@ impl Panes {
             let pane = self.pane(number);
             pane.entries.extend_from_slice(entries);
             pane.saved = pane.entries.len();
+            self.entries += entries.len();
         }
         covered
     }
 
     fn drop_uncovered(&mut self, current: PaneNumber) {
-        while self.first <= current.0 - self.longest && self.log.pop_front().is_some() {
+        while self.first <= current.0 - self.longest
+            && let Some(pane) = self.log.pop_front()
+        {
             self.first += 1;
+            self.entries -= pane.entries.len();
         }
+    }
+
+    /// Entries in all panes.
+    pub(crate) fn len(&self) -> usize {
+        self.entries
     }
 
     /// Bytes of memory held.

@@ -1,6 +1,6 @@
 //! Why a checkpoint cannot be used.
 
-use std::{fmt, path::Path};
+use std::{fmt, io::ErrorKind, path::Path};
 
 use model::{Offset, Partition};
 use window::RestoreError;
@@ -57,7 +57,8 @@ pub enum CheckpointError {
     /// The checkpoint is of another stream, or the stream has lost its end.
     #[error(
         "{file} ends at offset {next}, but partition {partition} of the stream ends at {end}: the \
-         stream is not the one it was made from, or has lost batches. {REBUILD}"
+         stream is not the one it was made from, or has lost batches. Put the stream back, or run \
+         once with --rebuild=remaining to discard the checkpoints and count only what it still holds"
     )]
     Ahead {
         /// The file.
@@ -106,7 +107,12 @@ impl CheckpointError {
         let file = file.display().to_string();
         match error.into() {
             redb::Error::DatabaseAlreadyOpen => Self::Locked { file },
-            redb::Error::Io(error) if error.kind() != std::io::ErrorKind::InvalidData => {
+            redb::Error::Io(error)
+                if !matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) =>
+            {
+                Self::Io { file, reason: error.to_string() }
+            }
+            error @ (redb::Error::PreviousIo | redb::Error::Backend(_)) => {
                 Self::Io { file, reason: error.to_string() }
             }
             error => Self::Damaged { file, reason: error.to_string() },

@@ -8,7 +8,7 @@ use std::{
 };
 
 use model::{Offset, Partition, PartitionCount};
-use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use window::{Aggregator, Config, Restore, Snapshot};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -121,6 +121,21 @@ impl CheckpointStore {
         }
     }
 
+    /// The path of a partition's file and the next offset in it, if there is one that can be read.
+    pub(crate) fn peek(directory: &Path, partition: Partition) -> Option<(String, Offset)> {
+        let file = Self::path(directory, partition);
+        if !file.exists() {
+            return None;
+        }
+        let database = guarded(&file, || {
+            Database::open(&file).map_err(|error| CheckpointError::from_database(&file, error))
+        });
+        let database = Guarded(Some(database.ok()?));
+        let store = Self { file, database };
+        let saved = store.saved().ok()?;
+        Some((store.file.display().to_string(), saved.next))
+    }
+
     /// Opens the file, or makes an empty one.
     pub(crate) fn open(directory: &Path, identity: Identity) -> Result<Self, CheckpointError> {
         let file = Self::path(directory, identity.partition);
@@ -153,21 +168,28 @@ impl CheckpointStore {
             ("partition", u64::from(identity.partition.0)),
             ("partitions", u64::from(identity.partitions.get())),
         ];
+        let read = self.database.begin_read().map_err(|e| self.error(e))?;
+        let meta = match read.open_table(META) {
+            Err(redb::TableError::TableDoesNotExist(_)) => return self.initialise(wanted),
+            meta => meta.map_err(|e| self.error(e))?,
+        };
+        for (name, value) in wanted {
+            let found = meta.get(name).map_err(|e| self.error(e))?.map(|found| found.value());
+            if found != Some(value) {
+                let found = found.map_or("missing".to_owned(), |found| found.to_string());
+                let reason = format!("its {name} is {found}, expected {value}");
+                return Err(CheckpointError::mismatch(&self.file, reason));
+            }
+        }
+        Ok(())
+    }
+
+    fn initialise(&self, identity: [(&str, u64); 3]) -> Result<(), CheckpointError> {
         let write = self.database.begin_write().map_err(|e| self.error(e))?;
         {
             let mut meta = write.open_table(META).map_err(|e| self.error(e))?;
-            let empty = meta.is_empty().map_err(|e| self.error(e))?;
-            for (name, value) in wanted {
-                if empty {
-                    meta.insert(name, value).map_err(|e| self.error(e))?;
-                    continue;
-                }
-                let found = meta.get(name).map_err(|e| self.error(e))?.map(|found| found.value());
-                if found != Some(value) {
-                    let found = found.map_or("missing".to_owned(), |found| found.to_string());
-                    let reason = format!("its {name} is {found}, expected {value}");
-                    return Err(CheckpointError::mismatch(&self.file, reason));
-                }
+            for (name, value) in identity {
+                meta.insert(name, value).map_err(|e| self.error(e))?;
             }
             write.open_table(CHUNKS).map_err(|e| self.error(e))?;
             write.open_table(LATE).map_err(|e| self.error(e))?;

@@ -155,6 +155,7 @@ pub(crate) fn config(directory: &Path) -> JobConfig {
         window: Config { k: 10, ..Config::default() },
         directory: directory.to_owned(),
         max_pairs: 1_000_000,
+        max_pane_entries: 1_000_000,
         read_bytes: 1 << 20,
         flush_interval: Duration::from_millis(1),
         checkpoint_interval: Duration::from_hours(1),

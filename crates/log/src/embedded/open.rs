@@ -68,7 +68,7 @@ pub enum OpenError {
         advice: &'static str,
     },
     /// The machine cannot read or write it.
-    #[error("cannot read or write {}: {source}", file.display())]
+    #[error("cannot read or write {}", file.display())]
     Io {
         /// The file or directory.
         file: PathBuf,
