@@ -8,6 +8,8 @@ mod common;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
+    path::Path,
+    process::Stdio,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -16,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use common::{Client, JSON, NDJSON, Random, Server};
+use common::{Client, JSON, NDJSON, Random, Server, command};
 
 const ROUNDS: u64 = 9;
 /// Clients that send a purchase at a time, with keys and without, and clients that send many.
@@ -209,6 +211,15 @@ fn round(server: Server, senders: &mut [Sender], tally: &Arc<Mutex<Tally>>, rand
     });
 }
 
+/// Kills a server on its way up: recovery must survive that too.
+fn killed_while_starting(data_dir: &Path, random: &mut Random) {
+    let mut command = command(data_dir, &ARGS);
+    let mut child = command.stderr(Stdio::null()).spawn().expect("the binary starts");
+    thread::sleep(Duration::from_millis(random.below(120)));
+    child.kill().expect("it runs");
+    child.wait().expect("a child");
+}
+
 /// Sends again what had no answer, and some of what had one.
 fn retry(server: &Server, tally: &mut Tally, random: &mut Random) {
     let mut again = std::mem::take(&mut tally.unclear);
@@ -266,6 +277,9 @@ fn everything_acknowledged_is_counted_exactly_once() {
     let mut senders: Vec<Sender> =
         (0..KEYED + UNKEYED + BULK).map(|id| Sender { id, next: 0 }).collect();
     for number in 0..=ROUNDS {
+        if number > 0 {
+            killed_while_starting(data.path(), &mut random);
+        }
         let server = Server::start(data.path(), &ARGS);
         if number > 0 {
             let tally = &mut *tally.lock().unwrap();
