@@ -157,7 +157,7 @@ impl Pass {
             cores(self.server_cpu),
             cores(self.client_cpu),
             format!("{:.2} s", self.server_cpu / self.lines * 1e6),
-            count(server.metric("topline_job_live_pairs")),
+            count(server.pairs()),
             megabytes(resident_bytes(server.pid())),
         ]);
     }

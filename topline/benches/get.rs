@@ -48,9 +48,12 @@ const WARM_UP: Duration = Duration::from_millis(300);
 const POSTS: usize = 20;
 const PURCHASES: usize = 2000;
 
+/// What the others are compared with.
+const NGINX: &str = "nginx, the same bytes";
+
 /// One row of the table.
 struct Subject {
-    name: String,
+    name: &'static str,
     load: Option<(std::net::SocketAddr, Protocol, Vec<u8>)>,
     rounds: Vec<Measured>,
 }
@@ -83,9 +86,8 @@ fn main() {
                 subject.measure(&args, connections);
             }
         }
-        // nginx is the last but one.
-        let base: Vec<f64> =
-            subjects[subjects.len() - 2].rounds.iter().map(|round| round.per_second).collect();
+        let base = subjects.iter().find(|subject| subject.name == NGINX).expect("one of them");
+        let base: Vec<f64> = base.rounds.iter().map(|round| round.per_second).collect();
         for subject in &mut subjects {
             subject.show(&table, connections, &base);
         }
@@ -127,16 +129,13 @@ fn subjects(
             Some((server.public, http(200), get_request(&v1, ""))),
         ),
         ("the same answer, not modified: 304", Some((server.public, http(304), not_modified))),
-        (
-            "nginx, the same bytes",
-            nginx.map(|nginx| (nginx.address, http(200), get_request("/", ""))),
-        ),
+        (NGINX, nginx.map(|nginx| (nginx.address, http(200), get_request("/", "")))),
         (
             "Redis `ZREVRANGE key 0 9 WITHSCORES`",
             redis.map(|redis| (redis.address, Protocol::Redis, zrevrange.to_vec())),
         ),
     ]
-    .map(|(name, load)| Subject { name: name.to_owned(), load, rounds: Vec::new() })
+    .map(|(name, load)| Subject { name, load, rounds: Vec::new() })
     .into()
 }
 
@@ -156,7 +155,7 @@ impl Subject {
     }
 
     fn show(&mut self, table: &Table, connections: usize, base: &[f64]) {
-        let (name, connections) = (self.name.clone(), connections.to_string());
+        let (name, connections) = (self.name.to_owned(), connections.to_string());
         if self.rounds.is_empty() {
             let none = String::new;
             return table.row(&[name, connections, "not installed".into(), none(), none(), none()]);

@@ -1,12 +1,12 @@
 //! POSTs of one purchase of five lines, each answered when it is durable, in a closed loop; beside it
-//! a file that is appended to and synced in pieces of the size of the commits. And under that load:
+//! a file that is written to and synced in pieces of the size of the commits. And under that load:
 //! from POST answered to visible in a GET. `cargo bench -p topline --bench post`.
 
 mod common;
 
 use std::{
     fs::File,
-    io::Write,
+    io::{Seek, Write},
     path::Path,
     time::{Duration, Instant},
 };
@@ -42,6 +42,8 @@ const WARM_UP: Duration = Duration::from_secs(1);
 const PURCHASES: usize = 50_000;
 /// How long the file beside is written.
 const FILE_TIME: Duration = Duration::from_secs(2);
+/// The bytes of the file that does not grow.
+const FILE_ROOM: usize = 256 << 20;
 
 fn main() {
     let args = Args::parse();
@@ -62,8 +64,8 @@ fn main() {
         "POSTs a commit",
         "bytes a commit",
         "commits/s",
-        "file synced/s",
-        "commits to it",
+        "file, growing, syncs/s",
+        "file with room, syncs/s",
         "POST/s with probes",
     ]);
     let seen: Vec<_> = args
@@ -98,7 +100,8 @@ fn measure(args: &Args, connections: usize, requests: &[Vec<u8>], table: &Table)
     let commits_per_second = commits.count / start.elapsed().as_secs_f64();
     let (probed, visibility) = visibility::during(server.public, || load.run());
     server.kill();
-    let synced = synced_per_second(&directory.path().join("file"), commits.bytes_each());
+    let [growing, with_room] =
+        synced_per_second(&directory.path().join("file"), commits.bytes_each());
     let Measured { per_second, latencies } = &mut alone;
     table.row(&[
         connections.to_string(),
@@ -109,8 +112,8 @@ fn measure(args: &Args, connections: usize, requests: &[Vec<u8>], table: &Table)
         count(commits.purchases / commits.count),
         count(commits.bytes_each() as f64),
         count(commits_per_second),
-        count(synced),
-        format!("{:.2}", commits_per_second / synced),
+        count(growing),
+        count(with_room),
         count(probed.per_second),
     ]);
     visibility
@@ -125,10 +128,11 @@ struct Commits {
 
 impl Commits {
     fn of(server: &Server) -> Self {
+        let metric = |name| server.metric(name).iter().sum();
         Self {
-            count: server.metric("topline_log_commit_duration_seconds_count"),
-            purchases: server.metric("topline_ingest_batch_purchases_sum"),
-            bytes: server.metric("topline_ingest_batch_bytes_sum"),
+            count: metric("topline_log_commit_duration_seconds_count"),
+            purchases: metric("topline_ingest_batch_purchases_sum"),
+            bytes: metric("topline_ingest_batch_bytes_sum"),
         }
     }
 
@@ -145,15 +149,23 @@ impl Commits {
     }
 }
 
-/// How often a file can be appended to and synced in a second, with nothing around it.
-fn synced_per_second(path: &Path, bytes: usize) -> f64 {
+/// How often a file can be written to and synced in a second, with nothing around it: if it grows each
+/// time, which the file system has to make durable too, and if the room is there already.
+fn synced_per_second(path: &Path, bytes: usize) -> [f64; 2] {
     let piece = vec![b'x'; bytes];
-    let mut file = File::create(path).expect("the directory can be written to");
-    let (start, mut synced) = (Instant::now(), 0);
-    while start.elapsed() < FILE_TIME {
-        file.write_all(&piece).expect("the disk has room");
-        file.sync_data().expect("the disk is well");
-        synced += 1;
-    }
-    f64::from(synced) / start.elapsed().as_secs_f64()
+    [false, true].map(|room| {
+        let mut file = File::create(path).expect("the directory can be written to");
+        if room {
+            file.write_all(&vec![0; FILE_ROOM]).expect("the disk has room");
+            file.sync_all().expect("the disk is well");
+            file.rewind().expect("a file");
+        }
+        let (start, mut synced) = (Instant::now(), 0);
+        while start.elapsed() < FILE_TIME {
+            file.write_all(&piece).expect("the disk has room");
+            file.sync_data().expect("the disk is well");
+            synced += 1;
+        }
+        f64::from(synced) / start.elapsed().as_secs_f64()
+    })
 }

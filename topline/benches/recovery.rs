@@ -30,7 +30,10 @@ struct Args {
     /// Purchases acknowledged before those that the kill interrupts
     #[arg(long, env = "BENCH_RECOVERY_PURCHASES", default_value_t = 10_000_000)]
     purchases: u64,
-    /// Seconds from there to the kill
+    /// Times it is killed; when the last checkpoint was is different each time
+    #[arg(long, env = "BENCH_RECOVERY_KILLS", default_value_t = 3)]
+    kills: u32,
+    /// Seconds that purchases come in before each kill
     #[arg(long, env = "BENCH_RECOVERY_SECONDS", default_value_t = 3.0)]
     seconds: f64,
     /// Connections that send
@@ -64,31 +67,38 @@ fn main() {
     let data = directory.path().join("data");
     report::title("Recovery from kill -9");
 
-    let server = Server::start(&data).ready();
+    let mut server = Server::start(&data).ready();
     let mut senders: Vec<_> = (0..args.connections).map(|id| Sender::new(id, &chain)).collect();
     let start = Instant::now();
     load(&server, &mut senders, args.purchases);
-    let loaded = start.elapsed();
-    let before = interrupt(server, &mut senders, Duration::from_secs_f64(args.seconds));
     println!(
-        "{} purchases acknowledged, the first {} in {:.0} s; {} under way at the kill\n",
-        count(senders.iter().map(|sender| sender.acknowledged).sum::<u64>() as f64),
+        "{} purchases acknowledged in {:.0} s, then {} s more before each kill\n",
         count(args.purchases as f64),
-        loaded.as_secs_f64(),
-        count(senders.iter().map(|sender| sender.under_way.len()).sum::<usize>() as f64),
+        start.elapsed().as_secs_f64(),
+        args.seconds,
     );
-    let sizes = [data.join("checkpoints"), data.join("log")].map(|path| directory_bytes(&path));
-    let (server, times) = restart(&data, &senders);
-    show(&before, sizes, &times, resident_bytes(server.pid()));
-    send_again(&server, &mut senders);
-    let lists = check_exact(&server, &senders);
+    let table = Table::new(&COLUMNS);
+    let mut lists = 0;
+    for _ in 0..args.kills {
+        let held = interrupt(server, &data, &mut senders, Duration::from_secs_f64(args.seconds));
+        let under_way = senders.iter().map(|sender| sender.under_way.len()).sum();
+        let times;
+        (server, times) = restart(&data, &senders);
+        show(&table, &held, under_way, &times, resident_bytes(server.pid()));
+        send_again(&server, &mut senders);
+        lists += check_exact(&server, &senders);
+    }
     println!("\nverified: {lists} lists, 0 differences");
 }
 
 /// What a server held when it was killed.
 struct Held {
     pairs: f64,
-    resident: u64,
+    memory: u64,
+    checkpoints: u64,
+    log: u64,
+    /// Seconds since the last checkpoint, of the partition where it was longest.
+    checkpoint_age: f64,
 }
 
 /// From the start of the process.
@@ -98,19 +108,33 @@ struct Times {
     right: Duration,
 }
 
-fn show(before: &Held, [checkpoints, log]: [u64; 2], times: &Times, resident: u64) {
-    let table = Table::new(&["", "before the kill", "after the start"]);
-    let row = |name: &str, before: String, after: String| {
-        table.row(&[name.to_owned(), before, after]);
-    };
+const COLUMNS: [&str; 10] = [
+    "pairs",
+    "checkpoints",
+    "last checkpoint",
+    "log",
+    "memory",
+    "purchases under way",
+    "memory after",
+    "listens",
+    "right answers",
+    "`/readyz` (set once a second)",
+];
+
+fn show(table: &Table, held: &Held, under_way: usize, times: &Times, memory_after: u64) {
     let seconds = |time: Duration| format!("{:.2} s", time.as_secs_f64());
-    row("pairs of a store and an item", count(before.pairs), String::new());
-    row("memory", megabytes(before.resident), megabytes(resident));
-    row("checkpoints", megabytes(checkpoints), String::new());
-    row("log", megabytes(log), String::new());
-    row("listens", String::new(), seconds(times.listening));
-    row("`/readyz` is 200 (looked at once a second)", String::new(), seconds(times.ready));
-    row("right answers", String::new(), seconds(times.right));
+    table.row(&[
+        count(held.pairs),
+        megabytes(held.checkpoints),
+        format!("{:.1} s before", held.checkpoint_age),
+        megabytes(held.log),
+        megabytes(held.memory),
+        count(under_way as f64),
+        megabytes(memory_after),
+        seconds(times.listening),
+        seconds(times.right),
+        seconds(times.ready),
+    ]);
 }
 
 /// Quantities sold, of the stores and items that are watched only.
@@ -168,7 +192,6 @@ struct Sender<'a> {
     random: Random,
     /// Purchases with keys so far.
     keyed: u64,
-    acknowledged: u64,
     tally: Tally,
     position: Position,
     /// The purchases sent without an answer, and their request.
@@ -183,7 +206,6 @@ impl<'a> Sender<'a> {
             id,
             random: Random(id << 32),
             keyed: 0,
-            acknowledged: 0,
             tally: Tally::of(chain),
             position: Position::default(),
             under_way: Vec::new(),
@@ -210,7 +232,6 @@ impl<'a> Sender<'a> {
         let Ok(answer) = client.send(&self.request) else { return false };
         let accepted = format!(r#"{{"accepted":{BODY},"rejected":[]}}"#);
         assert_eq!((answer.status, &answer.body), (200, &accepted));
-        self.acknowledged += self.under_way.len() as u64;
         self.tally.add(&self.under_way);
         self.position.add(&answer);
         self.under_way.clear();
@@ -238,7 +259,7 @@ fn load(server: &Server, senders: &mut [Sender<'_>], purchases: u64) {
 }
 
 /// Sends purchases with keys, and kills the server in the middle.
-fn interrupt(server: Server, senders: &mut [Sender<'_>], time: Duration) -> Held {
+fn interrupt(server: Server, data: &Path, senders: &mut [Sender<'_>], time: Duration) -> Held {
     thread::scope(|scope| {
         for sender in senders {
             let mut client = Client::connect(server.public);
@@ -251,8 +272,14 @@ fn interrupt(server: Server, senders: &mut [Sender<'_>], time: Duration) -> Held
         }
         thread::sleep(time);
         let held = Held {
-            pairs: server.metric("topline_job_live_pairs"),
-            resident: resident_bytes(server.pid()),
+            pairs: server.pairs(),
+            memory: resident_bytes(server.pid()),
+            checkpoints: directory_bytes(&data.join("checkpoints")),
+            log: directory_bytes(&data.join("log")),
+            checkpoint_age: server
+                .metric("topline_job_checkpoint_age_seconds")
+                .into_iter()
+                .fold(0.0, f64::max),
         };
         server.kill();
         held

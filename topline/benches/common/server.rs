@@ -73,11 +73,11 @@ impl Server {
         let _ = self.child.wait();
     }
 
-    /// The value of a metric, summed over its labels.
+    /// The values of a metric, one for each set of labels.
     ///
     /// # Panics
     /// If there is no such metric.
-    pub(crate) fn metric(&self, name: &str) -> f64 {
+    pub(crate) fn metric(&self, name: &str) -> Vec<f64> {
         let text = Client::connect(self.admin).get("/metrics").body;
         let values: Vec<f64> = text
             .lines()
@@ -86,7 +86,12 @@ impl Server {
             .map(|(_, value)| value.parse().expect("a number"))
             .collect();
         assert!(!values.is_empty(), "no metric {name}");
-        values.iter().sum()
+        values
+    }
+
+    /// Pairs of a store and an item that are counted.
+    pub(crate) fn pairs(&self) -> f64 {
+        self.metric("topline_job_live_pairs").iter().sum()
     }
 
     /// Waits until GETs show all that is in `position`.
