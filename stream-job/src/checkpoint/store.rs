@@ -1,7 +1,7 @@
 //! One partition's checkpoint file.
 
 use std::{
-    fs,
+    fs::{self, File},
     ops::Deref,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
@@ -136,11 +136,27 @@ impl CheckpointStore {
         Some((store.file.display().to_string(), saved.next))
     }
 
+    /// Makes an empty file. It has another name until it is complete, so that a process killed on the
+    /// way leaves no half of a database behind.
+    fn create(directory: &Path, file: &Path) -> Result<(), CheckpointError> {
+        let unfinished = file.with_extension("new");
+        let io = |error| CheckpointError::from_database(&unfinished, redb::Error::Io(error));
+        File::create(&unfinished).map_err(io)?;
+        let database = Database::create(&unfinished)
+            .map_err(|error| CheckpointError::from_database(&unfinished, error))?;
+        drop(database);
+        fs::rename(&unfinished, file).map_err(io)?;
+        File::open(directory).and_then(|directory| directory.sync_all()).map_err(io)
+    }
+
     /// Opens the file, or makes an empty one.
     pub(crate) fn open(directory: &Path, identity: Identity) -> Result<Self, CheckpointError> {
         let file = Self::path(directory, identity.partition);
         let io = |error| CheckpointError::from_database(&file, redb::Error::Io(error));
         fs::create_dir_all(directory).map_err(io)?;
+        if !file.try_exists().map_err(io)? {
+            Self::create(directory, &file)?;
+        }
         let database = guarded(&file, || {
             Database::builder()
                 .set_cache_size(CACHE_BYTES)
