@@ -13,6 +13,10 @@ use clap::Parser;
 
 use crate::cli::{Cli, Command};
 
+/// Requests allocate little, but often and from all threads.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = telemetry::init_tracing(cli.log_format, cli.log_filter())
