@@ -277,9 +277,7 @@ fn everything_acknowledged_is_counted_exactly_once() {
     let mut senders: Vec<Sender> =
         (0..KEYED + UNKEYED + BULK).map(|id| Sender { id, next: 0 }).collect();
     for number in 0..=ROUNDS {
-        if number > 0 {
-            killed_while_starting(data.path(), &mut random);
-        }
+        killed_while_starting(data.path(), &mut random);
         let server = Server::start(data.path(), &ARGS);
         if number > 0 {
             let tally = &mut *tally.lock().unwrap();

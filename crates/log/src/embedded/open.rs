@@ -112,10 +112,10 @@ pub(super) fn open<B: StorageBackend>(
     let directory = &config.directory;
     create_directory(directory).map_err(OpenError::io(directory))?;
     let file = directory.join(LOG);
-    let mut options = OpenOptions::new();
-    let handle = options.read(true).write(true).create(true).truncate(false).open(&file);
-    let backend = FileBackend::new(handle.map_err(OpenError::io(&file))?)
-        .map_err(|error| OpenError::of(&file, StoreError::Database(error.into())))?;
+    if !file.try_exists().map_err(OpenError::io(&file))? {
+        create(config, &file)?;
+    }
+    let backend = backend(OpenOptions::new().read(true).write(true), &file)?;
     // Verified pages make a panic of the database on damage unlikely, not impossible.
     let checked = catch_unwind(AssertUnwindSafe(|| open_store(config, &file, wrap(backend))));
     let (store, extents) = checked.unwrap_or_else(|panic| {
@@ -124,6 +124,26 @@ pub(super) fn open<B: StorageBackend>(
     let witness = open_witness(directory, &extents, config.partitions)?;
     File::open(directory).and_then(|dir| dir.sync_all()).map_err(OpenError::io(directory))?;
     Ok(Opened { store, witness, extents, file })
+}
+
+/// Makes an empty log beside its place, and moves it there once it is whole: a process that is killed
+/// on the way leaves nothing that would have to be taken for a damaged log.
+fn create(config: &EmbeddedConfig, file: &Path) -> Result<(), OpenError> {
+    let unfinished = file.with_extension("redb.new");
+    let mut options = OpenOptions::new();
+    let backend =
+        backend(options.read(true).write(true).create(true).truncate(false), &unfinished)?;
+    backend.set_len(0).map_err(OpenError::io(&unfinished))?;
+    let store = Store::open(&unfinished, backend, config.cache_bytes)?;
+    store.initialise(config.partitions).map_err(|error| OpenError::of(&unfinished, error))?;
+    drop(store);
+    fs::rename(&unfinished, file).map_err(OpenError::io(file))
+}
+
+/// The file, locked against other processes.
+fn backend(options: &OpenOptions, file: &Path) -> Result<FileBackend, OpenError> {
+    FileBackend::new(options.open(file).map_err(OpenError::io(file))?)
+        .map_err(|error| OpenError::of(file, StoreError::Database(error.into())))
 }
 
 /// Creates the directory, if need be, so that it is there after a power cut too.
