@@ -87,7 +87,7 @@ impl FromStr for WindowKind {
     }
 }
 
-/// Settings of the aggregation. A checkpoint and a view hold for one value of it.
+/// Settings of the aggregation. Kinds, `k` and lateness are fixed for the life of a state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// The kinds kept, each once. Never empty.

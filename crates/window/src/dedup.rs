@@ -81,7 +81,7 @@ impl Keys {
         }
         self.order.push_back((appended, key));
         self.unsaved += 1;
-        if self.order.len() > self.max {
+        while self.order.len() > self.max {
             self.forget_oldest();
         }
         true

@@ -281,17 +281,14 @@ fn take_date(days: i64) -> Result<BusinessDate, RestoreError> {
         .ok_or(RestoreError::Damaged("a date is out of range"))
 }
 
-/// The settings a state depends on, in the order they are stored.
-fn settings(config: &Config) -> [(&'static str, u64); 7] {
+/// The settings that what is counted depends on, in the order they are stored. The others say only
+/// what is done from now on, so they may change.
+fn settings(config: &Config) -> [(&'static str, u64); 3] {
     let kinds = config.kinds.iter().fold(0, |bits, &kind| bits | 1 << kind as u64);
     [
         ("windows", kinds),
         ("length of the lists", u64::from(config.k)),
-        ("allowed disorder in milliseconds", config.disorder.as_millis() as u64),
         ("allowed lateness in days", u64::from(config.lateness_days)),
-        ("retention of closed days", u64::from(config.day_retention_days)),
-        ("retention of keys in milliseconds", config.key_retention.as_millis() as u64),
-        ("greatest number of keys", config.max_keys as u64),
     ]
 }
 
@@ -327,7 +324,7 @@ pub struct Restore {
 }
 
 impl Restore {
-    /// Starts with nothing. `config` must be what the snapshots were taken with.
+    /// Starts with nothing. Kinds, `k` and lateness of `config` must be those of the snapshots.
     ///
     /// # Panics
     /// If the configuration is not valid.
