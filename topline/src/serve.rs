@@ -16,7 +16,7 @@ use model::{Offset, Partition, PartitionCount};
 use stream_job::{Job, Saturated};
 use telemetry::{LogMetrics, Metrics};
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
     signal::unix::{SignalKind, signal},
     sync::watch,
     task::JoinHandle,
@@ -121,8 +121,8 @@ pub(crate) struct Running {
 /// If an address is taken, or the data cannot be used; the message says what to do.
 pub(crate) async fn start(args: &ServerArgs, data_dir: PathBuf) -> anyhow::Result<Running> {
     let metrics = Metrics::new()?;
-    let public_listener = bind(args.listen, "--listen").await?;
-    let admin_listener = bind(args.admin_listen, "--admin-listen").await?;
+    let public_listener = bind(args.listen, "--listen")?;
+    let admin_listener = bind(args.admin_listen, "--admin-listen")?;
     let (public, admin) = (public_listener.local_addr()?, admin_listener.local_addr()?);
     let (log, view, job) = open(args, data_dir, &metrics).await?;
     let stream: Arc<dyn Log> = log.clone();
@@ -196,8 +196,17 @@ async fn refuse_when_full(mut saturation: watch::Receiver<Saturated>, ingest: In
     }
 }
 
-async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| {
+/// Connections that may wait to be accepted. The system has a limit of its own (`somaxconn`).
+const BACKLOG: u32 = 4096;
+
+fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+    let listener = socket.and_then(|socket| {
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    });
+    listener.with_context(|| {
         format!(
             "cannot listen on {address}; choose another address with {flag}, such as {flag} {}:0 for \
              any free port",

@@ -325,13 +325,69 @@ impl Pairs {
     }
 
     /// The pairs changed since the last call, ascending.
-    pub(crate) fn take_dirty_save(&mut self) -> Vec<u32> {
+    fn take_dirty_save(&mut self) -> Vec<u32> {
         let mut taken = std::mem::take(&mut self.dirty_save);
         taken.sort_unstable();
         for &pair in &taken {
             *self.flags_mut(pair) &= !DIRTY_SAVE;
         }
         taken
+    }
+
+    /// Copies the pairs changed since the last call, or all.
+    pub(crate) fn save(&mut self, full: bool) -> Records {
+        let dirty = self.take_dirty_save();
+        let (slots, upper) = (self.slots, self.upper.clone());
+        if full {
+            return Records { slots, upper, pairs: None, words: self.words.clone() };
+        }
+        let mut words = Vec::with_capacity(dirty.len() * (HEAD + slots));
+        for (place, &pair) in dirty.iter().enumerate() {
+            if let Some(&ahead) = dirty.get(place + 16) {
+                self.prefetch(ahead);
+            }
+            words.extend_from_slice(&self.words[self.base(pair)..][..HEAD + slots]);
+        }
+        Records { slots, upper, pairs: Some(dirty), words }
+    }
+}
+
+/// Copies of the records of some pairs.
+#[derive(Debug)]
+pub(crate) struct Records {
+    slots: usize,
+    upper: HashMap<(u32, u8), u32, RandomState>,
+    /// Which pairs, ascending; all if `None`.
+    pairs: Option<Vec<u32>>,
+    words: Vec<u32>,
+}
+
+/// A copy of the record of one pair.
+pub(crate) struct Record<'a> {
+    pub(crate) pair: u32,
+    pub(crate) sides: [u32; 2],
+    low: &'a [u32],
+    /// The upper halves of all wide counts, if this pair has some.
+    upper: Option<&'a HashMap<(u32, u8), u32, RandomState>>,
+}
+
+impl Records {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Record<'_>> {
+        self.words.chunks_exact(HEAD + self.slots).enumerate().map(|(place, words)| Record {
+            pair: self.pairs.as_ref().map_or(place as u32, |pairs| pairs[place]),
+            sides: [words[STORE], words[STORE + 1]],
+            low: &words[HEAD..],
+            upper: (words[FLAGS] & WIDE != 0).then_some(&self.upper),
+        })
+    }
+}
+
+impl Record<'_> {
+    pub(crate) fn counts(&self) -> impl Iterator<Item = u64> + '_ {
+        self.low.iter().enumerate().map(|(slot, &low)| {
+            let upper = self.upper.and_then(|upper| upper.get(&(self.pair, slot as u8)));
+            u64::from(low) | u64::from(upper.copied().unwrap_or(0)) << 32
+        })
     }
 }
 

@@ -25,8 +25,8 @@ use model::{
 use crate::{
     Aggregator, Config, FinalDay, FinalIndex, Progress, WindowKind,
     dedup::{ProducerState, Producers},
-    lists::Lists,
-    pairs::Side,
+    lists::{List, Lists},
+    pairs::{Record, Records, Side},
     panes::{Entry, PaneNumber},
     rank::Rank,
 };
@@ -45,22 +45,22 @@ const BOUNDS: u8 = 4;
 const KEYS: u8 = 5;
 const DAY: u8 = 6;
 
-/// A snapshot.
+/// A snapshot: what is to be saved, copied out of the state as it is. Taking it is quick, so that
+/// the state can go on changing; [`Snapshot::encode`] is the work, and can be done elsewhere.
 #[derive(Debug)]
 pub struct Snapshot {
     /// Whether it stands alone; otherwise it goes after the ones before.
     pub full: bool,
     /// The next offset of the state.
     pub next: Offset,
-    /// Its chunks, about a megabyte each, in order.
-    pub chunks: Vec<Vec<u8>>,
-}
-
-impl Snapshot {
-    /// Bytes of all chunks.
-    pub fn bytes(&self) -> usize {
-        self.chunks.iter().map(Vec::len).sum()
-    }
+    meta: Vec<u8>,
+    /// For each side, the first index and the ids.
+    entities: [(usize, Vec<u64>); 2],
+    pairs: Records,
+    panes: Vec<(PaneNumber, Vec<Entry>)>,
+    bounds: Vec<(List, Rank)>,
+    keys: Vec<(Timestamp, IdempotencyKey)>,
+    days: Vec<Arc<FinalDay>>,
 }
 
 /// Why chunks could not be restored.
@@ -91,61 +91,80 @@ impl Aggregator {
     ///
     /// The first snapshot of a new state must be full.
     pub fn snapshot(&mut self, full: bool) -> Snapshot {
+        let mut panes = Vec::new();
+        self.panes.save(full, |number, entries| panes.push((number, entries.to_vec())));
+        let moved = self.lists.take_moved(&self.sides);
+        let closed = mem::take(&mut self.days.closed_unsaved);
+        Snapshot {
+            full,
+            next: self.progress.next,
+            meta: self.meta(),
+            entities: self.sides.each_mut().map(|entities| {
+                let (first, ids) = entities.save(full);
+                (first, ids.collect())
+            }),
+            pairs: self.pairs.save(full),
+            panes,
+            bounds: if full { Lists::bounded(&self.sides) } else { moved },
+            keys: self.keys.save(full).collect(),
+            days: if full { self.days.kept.values().cloned().collect() } else { closed },
+        }
+    }
+
+    fn meta(&self) -> Vec<u8> {
+        let mut bytes = vec![META, VERSION];
+        put_config(&mut bytes, &self.config);
+        let Progress { next, append_time, clock, watermark: _, newest_date } = self.progress;
+        varint::put(&mut bytes, next.0);
+        put_optional(&mut bytes, append_time.map(Timestamp::millis));
+        put_optional(&mut bytes, clock.map(Timestamp::millis));
+        put_optional(&mut bytes, newest_date.map(|date| i64::from(date.days())));
+        varint::put(&mut bytes, self.keys.forgotten());
+        varint::put(&mut bytes, self.producers.iter().len() as u64);
+        for (id, state) in self.producers.iter() {
+            bytes.extend_from_slice(&id.0.to_le_bytes());
+            varint::put(&mut bytes, state.next.0);
+            varint::put_signed(&mut bytes, state.last_append.millis());
+        }
+        bytes
+    }
+}
+
+impl Snapshot {
+    /// The chunks, about a megabyte each, in the order to restore them.
+    pub fn encode(&self) -> Vec<Vec<u8>> {
         let mut out = Chunks::default();
-        self.save_meta(&mut out);
-        self.save_entities(&mut out, full);
-        self.save_pairs(&mut out, full);
-        self.panes.save(full, |number, entries| {
-            for entries in entries.chunks(CHUNK_BYTES / 8) {
-                out.begin(PANE);
-                varint::put_signed(&mut out.open, number.raw());
-                varint::put(&mut out.open, entries.len() as u64);
-                for entry in entries {
-                    varint::put(&mut out.open, u64::from(entry.pair));
-                    varint::put(&mut out.open, u64::from(entry.quantity));
-                }
-            }
-        });
-        self.save_bounds(&mut out, full);
-        for (appended, key) in self.keys.save(full) {
+        out.done.push(self.meta.clone());
+        self.encode_entities(&mut out);
+        for record in self.pairs.iter() {
+            encode_pair(&mut out, &record);
+        }
+        self.encode_panes(&mut out);
+        for &((side, index, slot), bound) in &self.bounds {
+            out.item(BOUNDS);
+            out.open.push(side as u8);
+            varint::put(&mut out.open, u64::from(index));
+            out.open.push(slot as u8);
+            varint::put(&mut out.open, bound.count);
+            varint::put(&mut out.open, bound.id);
+        }
+        for (appended, key) in &self.keys {
             out.item(KEYS);
             varint::put_signed(&mut out.open, appended.millis());
             out.open.extend_from_slice(&key.0);
         }
-        let closed = mem::take(&mut self.days.closed_unsaved);
-        let days: Vec<_> = if full { self.days.kept.values().cloned().collect() } else { closed };
-        for day in days {
+        for day in &self.days {
             out.begin(DAY);
             varint::put_signed(&mut out.open, i64::from(day.date.days()));
             day.stores.encode(&mut out.open);
             day.items.encode(&mut out.open);
         }
-        Snapshot { full, next: self.progress.next, chunks: out.finish() }
+        out.finish()
     }
 
-    fn save_meta(&self, out: &mut Chunks) {
-        out.begin(META);
-        let bytes = &mut out.open;
-        bytes.push(VERSION);
-        put_config(bytes, &self.config);
-        let Progress { next, append_time, clock, watermark: _, newest_date } = self.progress;
-        varint::put(bytes, next.0);
-        put_optional(bytes, append_time.map(Timestamp::millis));
-        put_optional(bytes, clock.map(Timestamp::millis));
-        put_optional(bytes, newest_date.map(|date| i64::from(date.days())));
-        varint::put(bytes, self.keys.forgotten());
-        varint::put(bytes, self.producers.iter().len() as u64);
-        for (id, state) in self.producers.iter() {
-            bytes.extend_from_slice(&id.0.to_le_bytes());
-            varint::put(bytes, state.next.0);
-            varint::put_signed(bytes, state.last_append.millis());
-        }
-    }
-
-    fn save_entities(&mut self, out: &mut Chunks, full: bool) {
+    fn encode_entities(&self, out: &mut Chunks) {
         for side in Side::BOTH {
-            let (first, ids) = self.sides[side as usize].save(full);
-            let ids: Vec<u64> = ids.collect();
+            let (first, ids) = &self.entities[side as usize];
             for (place, ids) in ids.chunks(CHUNK_BYTES / 8).enumerate() {
                 out.begin(ENTITIES);
                 out.open.push(side as u8);
@@ -158,51 +177,37 @@ impl Aggregator {
         }
     }
 
-    fn save_pairs(&mut self, out: &mut Chunks, full: bool) {
-        let dirty = self.pairs.take_dirty_save();
-        if full {
-            (0..self.pairs.len() as u32).for_each(|pair| self.save_pair(out, pair));
-            return;
-        }
-        for (place, &pair) in dirty.iter().enumerate() {
-            if let Some(&ahead) = dirty.get(place + 16) {
-                self.pairs.prefetch(ahead);
+    fn encode_panes(&self, out: &mut Chunks) {
+        for (number, entries) in &self.panes {
+            for entries in entries.chunks(CHUNK_BYTES / 8) {
+                out.begin(PANE);
+                varint::put_signed(&mut out.open, number.raw());
+                varint::put(&mut out.open, entries.len() as u64);
+                for entry in entries {
+                    varint::put(&mut out.open, u64::from(entry.pair));
+                    varint::put(&mut out.open, u64::from(entry.quantity));
+                }
             }
-            self.save_pair(out, pair);
         }
     }
+}
 
-    fn save_pair(&self, out: &mut Chunks, pair: u32) {
-        let fresh = out.item(PAIRS);
-        let before = if fresh { 0 } else { out.last };
-        out.last = pair;
-        let bytes = &mut out.open;
-        varint::put(bytes, u64::from(pair - before));
-        for index in self.pairs.sides(pair) {
-            varint::put(bytes, u64::from(index));
-        }
-        let bits = self
-            .pairs
-            .counts(pair)
-            .enumerate()
-            .fold(0, |bits, (slot, count)| bits | u64::from(count > 0) << slot);
-        varint::put(bytes, bits);
-        for count in self.pairs.counts(pair).filter(|&count| count > 0) {
-            varint::put(bytes, count);
-        }
+fn encode_pair(out: &mut Chunks, record: &Record<'_>) {
+    let fresh = out.item(PAIRS);
+    let before = if fresh { 0 } else { out.last };
+    out.last = record.pair;
+    let bytes = &mut out.open;
+    varint::put(bytes, u64::from(record.pair - before));
+    for index in record.sides {
+        varint::put(bytes, u64::from(index));
     }
-
-    fn save_bounds(&mut self, out: &mut Chunks, full: bool) {
-        let moved = self.lists.take_moved(&self.sides);
-        let bounds = if full { Lists::bounded(&self.sides) } else { moved };
-        for ((side, index, slot), bound) in bounds {
-            out.item(BOUNDS);
-            out.open.push(side as u8);
-            varint::put(&mut out.open, u64::from(index));
-            out.open.push(slot as u8);
-            varint::put(&mut out.open, bound.count);
-            varint::put(&mut out.open, bound.id);
-        }
+    let bits = record
+        .counts()
+        .enumerate()
+        .fold(0, |bits, (slot, count)| bits | u64::from(count > 0) << slot);
+    varint::put(bytes, bits);
+    for count in record.counts().filter(|&count| count > 0) {
+        varint::put(bytes, count);
     }
 }
 

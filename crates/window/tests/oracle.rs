@@ -430,7 +430,7 @@ impl Subject {
         if snapshot.full {
             self.saved.clear();
         }
-        self.saved.extend(snapshot.chunks);
+        self.saved.extend(snapshot.encode());
     }
 
     /// Starts again from the last snapshot, if there is one.

@@ -63,8 +63,9 @@ impl Saved {
         ]
     }
 
-    fn after(self, snapshot: &Snapshot) -> Self {
-        let (count, bytes) = (snapshot.chunks.len() as u64, snapshot.bytes() as u64);
+    fn after(self, snapshot: &Snapshot, chunks: &[Vec<u8>]) -> Self {
+        let count = chunks.len() as u64;
+        let bytes = chunks.iter().map(|chunk| chunk.len() as u64).sum();
         let next = snapshot.next;
         if snapshot.full {
             Self { next, chunks: self.chunks + count, full_bytes: bytes, partial_bytes: 0 }
@@ -287,7 +288,8 @@ impl CheckpointStore {
         snapshot: &Snapshot,
         side: &SideBatch,
     ) -> Result<Saved, redb::Error> {
-        let saved = before.after(snapshot);
+        let encoded = snapshot.encode();
+        let saved = before.after(snapshot, &encoded);
         let mut write = self.database.begin_write()?;
         // The file may be large: with this it need not be walked through after a crash.
         write.set_quick_repair(true);
@@ -296,7 +298,7 @@ impl CheckpointStore {
             if snapshot.full {
                 chunks.retain(|_, _| false)?;
             }
-            for (number, chunk) in (before.chunks..).zip(&snapshot.chunks) {
+            for (number, chunk) in (before.chunks..).zip(&encoded) {
                 chunks.insert(number, frame(chunk).as_slice())?;
             }
             let mut meta = write.open_table(META)?;
