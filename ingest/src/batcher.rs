@@ -3,10 +3,14 @@
 //! Nothing lingers: a batch is what came in while the one before was being appended, so batches grow
 //! with the load by themselves. With one append in flight, batches become durable in the order of
 //! their sequence numbers, which is what lets the job recognise those it has applied.
+//!
+//! Under more load than the job can follow, a batcher waits for it, so that what is durable also shows
+//! soon: then the queue fills, and more is refused.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use log::{AppendError, Log};
 use model::{Batch, Offset, Partition, ProducerId, Purchase, Sequence, Timestamp};
 use telemetry::IngestMetrics;
@@ -33,12 +37,22 @@ pub(crate) struct BatchLimits {
     pub(crate) tick_interval: Duration,
 }
 
+/// Full batches that may be durable and not show yet; more than that wait.
+const MAX_AHEAD: u64 = 4;
+
+/// What comes after the stream, as far as ingest has to know: it is not to be left behind.
+pub trait Downstream: std::fmt::Debug + Send + Sync {
+    /// Resolves when everything before `next` has been applied, or when it is no use to wait longer.
+    fn reached(&self, partition: Partition, next: Offset) -> BoxFuture<'static, ()>;
+}
+
 /// Appends the batches of one partition.
 #[derive(Debug)]
 pub(crate) struct Batcher {
     pub(crate) partition: Partition,
     pub(crate) producer: ProducerId,
     pub(crate) log: Arc<dyn Log>,
+    pub(crate) downstream: Option<Arc<dyn Downstream>>,
     pub(crate) limits: BatchLimits,
     pub(crate) metrics: IngestMetrics,
     pub(crate) queue: mpsc::UnboundedReceiver<Submission>,
@@ -51,6 +65,9 @@ pub(crate) struct Batcher {
 #[derive(Debug, Default)]
 struct Progress {
     backlog: VecDeque<Pending>,
+    /// Batches appended that may not show yet, with their purchases, and the sum of these.
+    ahead: VecDeque<(Offset, u64)>,
+    purchases_ahead: u64,
     next_sequence: u64,
     append_time: Timestamp,
 }
@@ -122,7 +139,19 @@ impl Batcher {
         if progress.backlog.is_empty() { Woke::Closed } else { Woke::Purchases }
     }
 
+    /// Waits until not too much is ahead of what shows.
+    async fn keep_pace(&self, progress: &mut Progress) {
+        let Some(downstream) = &self.downstream else { return };
+        while progress.purchases_ahead > MAX_AHEAD * self.limits.purchases as u64
+            && let Some((offset, purchases)) = progress.ahead.pop_front()
+        {
+            downstream.reached(self.partition, offset.next()).await;
+            progress.purchases_ahead -= purchases;
+        }
+    }
+
     async fn append_batch(&mut self, progress: &mut Progress) -> Result<(), AppendError> {
+        self.keep_pace(progress).await;
         let (batch, served) = progress.next_batch(self.producer, &self.limits);
         let purchases = batch.purchases.len() as u64;
         let lines = batch.purchases.iter().map(|p| p.lines.len() as u64).sum();
@@ -131,6 +160,10 @@ impl Batcher {
         self.metrics.batch_bytes.observe(payload.len() as f64);
         let offset = self.append(payload).await?;
         progress.next_sequence += purchases;
+        if self.downstream.is_some() {
+            progress.ahead.push_back((offset, purchases));
+            progress.purchases_ahead += purchases;
+        }
         self.depth.release(purchases);
         self.metrics.purchases.inc_by(purchases);
         self.metrics.lines.inc_by(lines);

@@ -13,7 +13,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     IngestArgs,
-    batcher::{BatchLimits, Batcher},
+    batcher::{BatchLimits, Batcher, Downstream},
     failure::Failure,
     queue::{Queue, Reservation},
 };
@@ -56,10 +56,13 @@ pub enum SubmitError {
 /// On `shutdown` the batchers take nothing new, append what is queued, answer, and end; so shut down
 /// the listener first. If the log stops, they end at once, see [`IngestHandle::failed`].
 ///
+/// With a `downstream`, no partition gets further ahead of it than a few full batches.
+///
 /// Must be called in a tokio runtime.
 pub fn start(
     args: &IngestArgs,
     log: &Arc<dyn Log>,
+    downstream: Option<&Arc<dyn Downstream>>,
     metrics: &IngestMetrics,
     shutdown: &CancellationToken,
 ) -> IngestHandle {
@@ -80,6 +83,7 @@ pub fn start(
                 partition,
                 producer,
                 log: Arc::clone(log),
+                downstream: downstream.cloned(),
                 limits,
                 metrics: metrics.clone(),
                 queue,

@@ -20,5 +20,6 @@ mod routes;
 mod status;
 
 pub use args::{IngestArgs, InvalidToken, WriteToken};
+pub use batcher::Downstream;
 pub use handle::{IngestHandle, SubmitError, start};
 pub use routes::{POSITION_HEADER, ROUTES, SERVICE, routes};

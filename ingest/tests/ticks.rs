@@ -28,7 +28,7 @@ async fn idle_partitions_get_ticks() {
     let shutdown = CancellationToken::new();
     let args = IngestArgs { tick_interval: Duration::from_secs(1), ..IngestArgs::default() };
     let as_log: Arc<dyn Log> = Arc::<ScriptedLog>::clone(&log);
-    let handle = ingest::start(&args, &as_log, &metrics.ingest, &shutdown);
+    let handle = ingest::start(&args, &as_log, None, &metrics.ingest, &shutdown);
     // Partition 0 has a purchase every 0.6 s, partition 1 has none.
     for _ in 0..10 {
         tokio::time::sleep(Duration::from_millis(600)).await;

@@ -7,12 +7,13 @@ use std::{future::Future, net::SocketAddr, path::PathBuf, sync::Arc, time::Durat
 
 use anyhow::{Context, anyhow};
 use clap::Args;
+use futures_util::future::BoxFuture;
 use http_server::{
     ADMIN_ROUTES, ADMIN_SERVICE, Condition, ListenerConfig, Readiness, RouteTable, admin_routes,
 };
-use ingest::{IngestArgs, IngestHandle};
+use ingest::{Downstream, IngestArgs, IngestHandle};
 use log::{CommitObserver, EmbeddedConfig, EmbeddedLog, Log};
-use model::{Offset, Partition, PartitionCount};
+use model::{Offset, Partition, PartitionCount, Position};
 use stream_job::{Job, Saturated};
 use telemetry::{LogMetrics, Metrics};
 use tokio::{
@@ -132,7 +133,8 @@ pub(crate) async fn start(args: &ServerArgs, data_dir: PathBuf) -> anyhow::Resul
     let side_outputs = job.side_outputs();
     let saturation = job.saturation();
     let job = tokio::spawn(job.run(stop_job.clone()));
-    let ingest = ingest::start(&args.ingest, &stream, &metrics.ingest, &stop_ingest);
+    let shown: Arc<dyn Downstream> = Arc::new(Shown(view.clone()));
+    let ingest = ingest::start(&args.ingest, &stream, Some(&shown), &metrics.ingest, &stop_ingest);
 
     tokio::spawn(refuse_when_full(saturation, ingest.clone()));
 
@@ -246,6 +248,26 @@ struct End(Arc<EmbeddedLog>);
 impl StreamEnd for End {
     fn next_offset(&self, partition: Partition) -> Offset {
         self.0.bounds(partition).next
+    }
+}
+
+/// Tells ingest what shows.
+#[derive(Debug)]
+struct Shown(Arc<View>);
+
+/// How long a batch waits at most for those before it to show. Then the job is recovering, and ingest
+/// goes on at this pace.
+const SHOWN_PATIENCE: Duration = Duration::from_millis(250);
+
+impl Downstream for Shown {
+    fn reached(&self, partition: Partition, next: Offset) -> BoxFuture<'static, ()> {
+        let view = self.0.clone();
+        Box::pin(async move {
+            let position = Position::from_iter([(partition, next)]);
+            if let Err(late) = view.wait_for(&position, SHOWN_PATIENCE).await {
+                tracing::debug!(%late, "purchases become durable faster than they show");
+            }
+        })
     }
 }
 

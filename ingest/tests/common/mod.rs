@@ -146,7 +146,7 @@ impl Server {
         let (listener_shutdown, ingest_shutdown) =
             (CancellationToken::new(), CancellationToken::new());
         let as_log: Arc<dyn Log> = Arc::<ScriptedLog>::clone(&log);
-        let handle = ingest::start(&args, &as_log, &metrics.ingest, &ingest_shutdown);
+        let handle = ingest::start(&args, &as_log, None, &metrics.ingest, &ingest_shutdown);
         let task = tokio::spawn(http_server::serve(
             listener,
             ingest::routes(handle.clone(), &args, metrics.ingest.clone()),
