@@ -74,6 +74,16 @@ impl Index {
         shard.used += 1;
     }
 
+    /// Makes room for so many pairs, in an index that is empty.
+    pub(crate) fn reserve(&mut self, pairs: usize) {
+        // A shard may get somewhat more than its share.
+        let share = pairs / SHARDS + pairs / SHARDS / 8;
+        let length = (share * 8 / 7).next_power_of_two().max(FIRST_SLOTS);
+        for shard in self.shards.iter_mut().filter(|shard| shard.used == 0) {
+            shard.slots = vec![0; length];
+        }
+    }
+
     /// Bytes of memory held.
     pub(crate) fn bytes(&self) -> usize {
         self.shards.iter().map(|shard| 8 * shard.slots.len()).sum()

@@ -82,6 +82,15 @@ impl Pairs {
         }
     }
 
+    /// Makes room for so many pairs, if there are none yet.
+    pub(crate) fn reserve(&mut self, pairs: usize) {
+        if self.words.is_empty() {
+            self.words.reserve(pairs * (HEAD + self.slots));
+            self.chains.iter_mut().for_each(|chain| chain.reserve(pairs));
+            self.index.reserve(pairs);
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.words.len() / (HEAD + self.slots)
     }

@@ -3,7 +3,8 @@
 //! A whole snapshot and the partial ones taken after it, chunk by chunk in order, restore the state.
 //! Each chunk is self-contained: a tag byte, then (numbers as in [`model::varint`]):
 //!
-//! - `meta`, always the first of a snapshot: version, settings, progress, number of keys forgotten, producers
+//! - `meta`, always the first of a snapshot: version, settings, progress, numbers of keys forgotten and of pairs,
+//!   producers
 //! - `entities`: side · first index · count · ids
 //! - `pairs`: count · (place less that of the pair before · store · item · bits of the slots that are
 //!   not 0 · those counts) each
@@ -36,6 +37,9 @@ const VERSION: u8 = 1;
 
 /// A chunk is ended when it is longer than this.
 const CHUNK_BYTES: usize = 1 << 20;
+
+/// The most pairs for which room is made at once.
+const MAX_RESERVED: u32 = 50_000_000;
 
 const META: u8 = 0;
 const ENTITIES: u8 = 1;
@@ -120,6 +124,7 @@ impl Aggregator {
         put_optional(&mut bytes, clock.map(Timestamp::millis));
         put_optional(&mut bytes, newest_date.map(|date| i64::from(date.days())));
         varint::put(&mut bytes, self.keys.forgotten());
+        varint::put(&mut bytes, self.pairs.len() as u64);
         varint::put(&mut bytes, self.producers.iter().len() as u64);
         for (id, state) in self.producers.iter() {
             bytes.extend_from_slice(&id.0.to_le_bytes());
@@ -374,6 +379,9 @@ impl Restore {
         let watermark = clock.map(|clock| clock.minus(self.state.config.disorder));
         self.state.progress = Progress { next, append_time, clock, watermark, newest_date };
         self.state.keys.restore_forgotten(varint::take(rest)?);
+        // Only a hint, and not to be trusted with all of the memory.
+        let pairs = varint::take_u32(rest)?.min(MAX_RESERVED);
+        self.state.pairs.reserve(pairs as usize);
         self.state.panes.restore_current(clock.map(PaneNumber::of));
         self.state.producers = Producers::default();
         for _ in 0..varint::take(rest)? {
