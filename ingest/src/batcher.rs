@@ -38,7 +38,7 @@ pub(crate) struct BatchLimits {
 }
 
 /// Full batches that may be durable and not show yet; more than that wait.
-const MAX_AHEAD: u64 = 4;
+const MAX_AHEAD: u64 = 2;
 
 /// What comes after the stream, as far as ingest has to know: it is not to be left behind.
 pub trait Downstream: std::fmt::Debug + Send + Sync {
