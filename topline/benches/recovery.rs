@@ -118,7 +118,7 @@ const COLUMNS: [&str; 10] = [
     "memory after",
     "listens",
     "right answers",
-    "`/readyz` (set once a second)",
+    "`/readyz`",
 ];
 
 fn show(table: &Table, held: &Held, under_way: usize, times: &Times, memory_after: u64) {
