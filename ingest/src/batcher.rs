@@ -37,7 +37,7 @@ pub(crate) struct BatchLimits {
     pub(crate) tick_interval: Duration,
 }
 
-/// Full batches that may be durable and not show yet; more than that wait.
+/// With more full batches than this durable and not shown yet, the next one waits.
 const MAX_AHEAD: u64 = 2;
 
 /// What comes after the stream, as far as ingest has to know: it is not to be left behind.

@@ -56,7 +56,7 @@ pub enum SubmitError {
 /// On `shutdown` the batchers take nothing new, append what is queued, answer, and end; so shut down
 /// the listener first. If the log stops, they end at once, see [`IngestHandle::failed`].
 ///
-/// With a `downstream`, no partition gets further ahead of it than a few full batches.
+/// With a `downstream`, a partition waits for it while more than two full batches have not reached it.
 ///
 /// Must be called in a tokio runtime.
 pub fn start(

@@ -27,8 +27,8 @@ use crate::{
 /// Side outputs waiting for a checkpoint beyond this many bytes bring it forward.
 const SIDE_BYTES: usize = 8 << 20;
 
-/// Lines applied since the last checkpoint beyond which the next one is due: what a restart replays
-/// takes well under a second, whatever the load.
+/// Lines applied since the last checkpoint beyond which the next one is due, so that a restart has
+/// less to replay after a high load.
 const SAVE_LINES: u64 = 500_000;
 
 /// How often the size of the state is measured; doing so takes time in proportion to it.
