@@ -81,6 +81,22 @@ async fn other_settings() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn settings_for_the_time_to_come_may_change() {
+    let home = tempfile::tempdir().unwrap();
+    let records = records(1, partitions(PARTITIONS), 60);
+    save(home.path(), &records).await;
+    let mut other = config(home.path());
+    other.window.day_retention_days += 1;
+    other.window.key_retention *= 2;
+    other.window.max_keys += 1;
+    other.window.disorder *= 2;
+    let mut running = start(other, log_of(&records).await).unwrap();
+    running.caught_up().await.unwrap();
+    running.stop().await;
+    check_untouched(home.path(), &records).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn another_number_of_partitions() {
     let home = tempfile::tempdir().unwrap();
     let three = records(1, partitions(3), 30);

@@ -10,9 +10,9 @@ use model::{
     Batch, BusinessDate, CustomerId, IdempotencyKey, ItemId, Line, Offset, Partition,
     PartitionCount, Position, ProducerId, Purchase, Sequence, StoreId, Timestamp,
 };
-use stream_job::{Job, JobConfig, JobError, Rebuild, RetentionConfig, SideOutputs};
+use stream_job::{Job, JobConfig, JobError, Rebuild, RetentionConfig, Saturated, SideOutputs};
 use telemetry::Metrics;
-use tokio::task::JoinHandle;
+use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use view::{Format, Query, StreamEnd, Subject, View, ViewConfig};
 use window::{Config, WindowKind};
@@ -186,6 +186,7 @@ pub(crate) struct Running {
     pub(crate) view: Arc<View>,
     pub(crate) side: SideOutputs,
     pub(crate) metrics: Metrics,
+    pub(crate) saturation: watch::Receiver<Saturated>,
     log: Arc<dyn Log>,
     stop: CancellationToken,
     job: JoinHandle<Result<(), JobError>>,
@@ -203,8 +204,9 @@ pub(crate) fn start(config: JobConfig, log: Arc<dyn Log>) -> Result<Running, Job
     let job = Job::open(config, log.clone(), view.clone(), metrics.job.clone())?;
     let stop = CancellationToken::new();
     let side = job.side_outputs();
+    let saturation = job.saturation();
     let job = tokio::spawn(job.run(stop.clone()));
-    Ok(Running { view, side, metrics, log, stop, job })
+    Ok(Running { view, side, metrics, saturation, log, stop, job })
 }
 
 impl Running {
