@@ -14,7 +14,6 @@ mod basket;
 pub mod bulk;
 mod client;
 mod list;
-mod random;
 pub mod replay;
 mod report;
 pub mod shopping_day;

@@ -16,9 +16,10 @@ use std::{panic::resume_unwind, sync::Arc, time::Instant};
 
 use clap::{Args, value_parser};
 use model::{BusinessDate, CustomerId, ItemId, Line, StoreId};
+use random::Random;
 use tokio::{sync::watch, task::JoinSet};
 
-use crate::{Basket, Client, Failure, Progress, Report, random::SplitMix64};
+use crate::{Basket, Client, Failure, Progress, Report};
 
 /// Hours a store is open.
 pub const HOURS: u32 = 9;
@@ -123,7 +124,7 @@ impl Plan {
     /// Purchase `number` of `store`, from 0.
     pub fn purchase(&self, store: StoreId, number: u32) -> Basket {
         let stream = u64::from(store.0) << 32 | u64::from(number);
-        let mut random = SplitMix64::new(self.args.seed, stream);
+        let mut random = Random::stream(self.args.seed, stream);
         let customer = random.below(u64::from(self.args.customers_per_store)) as u32;
         let line = |()| Line { item: ItemId(1 + random.below(self.args.max_item_id)), quantity: 1 };
         Basket {

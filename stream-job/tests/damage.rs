@@ -5,8 +5,9 @@ mod common;
 
 use std::{fs, path::Path, sync::Arc};
 
-use common::{Random, answers_of, config, copy, log_of, partitions, records, start};
+use common::{answers_of, config, copy, log_of, partitions, records, start};
 use log::MemoryLog;
+use random::Random;
 use stream_job::{JobError, Rebuild};
 
 /// What a job makes of damaged checkpoints, also when it goes on from what it has saved into them.
@@ -101,7 +102,7 @@ async fn flipped_bytes() {
     let good = home.path().join("good");
     let (log, expected) = prepare(&good).await;
     let bytes = fs::read(good.join("partition-0.redb")).unwrap();
-    let mut random = Random(7);
+    let mut random = Random::new(7);
     // The pages at the front are those that say where all the others are; empty pages hold nothing.
     let used: Vec<usize> = (0..bytes.len()).filter(|&at| bytes[at] != 0).collect();
     let mut refused = 0;

@@ -5,8 +5,9 @@ mod common;
 
 use std::{sync::Arc, time::Duration};
 
-use common::{Random, answers_of, append, config, copy, log_of, partitions, records, start};
+use common::{answers_of, append, config, copy, log_of, partitions, records, start};
 use log::{Log, MemoryLog};
+use random::Random;
 use stream_job::JobConfig;
 
 const BATCHES: usize = 250;
@@ -27,7 +28,7 @@ async fn answers_do_not_depend_on_how_the_stream_is_read() {
         let records = records(seed, partitions(PARTITIONS), BATCHES);
         let expected = answers_of(log_of(&records).await).await;
         assert!(expected.iter().any(|answer| answer.contains(r#""final":true"#)));
-        let mut random = Random(seed);
+        let mut random = Random::new(seed);
         for _ in 0..3 {
             let directory = tempfile::tempdir().unwrap();
             let config = any_pace(config(directory.path()), &mut random);
@@ -51,7 +52,7 @@ async fn answers_do_not_depend_on_restarts() {
     for seed in 10..16 {
         let records = records(seed, partitions(PARTITIONS), BATCHES);
         let expected = answers_of(log_of(&records).await).await;
-        let mut random = Random(seed);
+        let mut random = Random::new(seed);
         let log = MemoryLog::new(partitions(PARTITIONS));
         let home = tempfile::tempdir().unwrap();
         let (directory, older) = (home.path().join("now"), home.path().join("older"));

@@ -16,11 +16,12 @@ use clap::Parser;
 use common::{
     client::{Client, Position},
     process::{cpu_seconds, resident_bytes},
-    purchases::{Chain, LINES, Random},
+    purchases::{Chain, LINES},
     report::{self, Table, count, megabytes},
     server::Server,
     visibility::{self, Visibility},
 };
+use random::Random;
 
 #[derive(Debug, Parser)]
 struct Args {
@@ -49,7 +50,7 @@ struct Args {
 
 fn main() {
     let args = Args::parse();
-    let (chain, mut random) = (Chain::new(args.stores, args.items), Random(3));
+    let (chain, mut random) = (Chain::new(args.stores, args.items), Random::new(3));
     let bodies: Vec<_> =
         (0..args.bodies).map(|_| chain.post_many(args.purchases, &mut random)).collect();
     let directory = common::directory();

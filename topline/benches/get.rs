@@ -18,10 +18,11 @@ use common::{
     client::{Answer, Client, Position, get_request},
     load::{Load, Measured, Protocol},
     process::Other,
-    purchases::{Chain, Random},
+    purchases::Chain,
     report::{self, Table, count, median, millis},
     server::Server,
 };
+use random::Random;
 
 #[derive(Debug, Parser)]
 struct Args {
@@ -96,7 +97,7 @@ fn main() {
 
 /// Fills the list to be read, and all the others.
 fn sell(server: &Server, chain: &Chain) {
-    let (mut client, mut random) = (Client::connect(server.public), Random(1));
+    let (mut client, mut random) = (Client::connect(server.public), Random::new(1));
     let mut position = Position::default();
     for _ in 0..POSTS {
         let request = chain.post_many(PURCHASES, &mut random);

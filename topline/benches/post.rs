@@ -14,11 +14,12 @@ use std::{
 use clap::Parser;
 use common::{
     load::{Load, Measured, Protocol},
-    purchases::{Chain, Random},
+    purchases::Chain,
     report::{self, Table, count, millis},
     server::Server,
     visibility::{self, Visibility},
 };
+use random::Random;
 
 #[derive(Debug, Parser)]
 struct Args {
@@ -47,7 +48,7 @@ const FILE_ROOM: usize = 256 << 20;
 
 fn main() {
     let args = Args::parse();
-    let (chain, mut random) = (Chain::new(1000, 100_000), Random(2));
+    let (chain, mut random) = (Chain::new(1000, 100_000), Random::new(2));
     let requests: Vec<_> =
         (0..PURCHASES).map(|_| chain.post_one(&chain.purchase(&mut random))).collect();
     report::title("POST of one purchase, durable");

@@ -20,10 +20,11 @@ use common::{
     client::{Answer, Client, Position},
     directory_bytes,
     process::resident_bytes,
-    purchases::{Chain, Purchase, Random, post_bulk},
+    purchases::{Chain, Purchase, post_bulk},
     report::{self, Table, count, megabytes},
     server::Server,
 };
+use random::Random;
 
 #[derive(Debug, Parser)]
 struct Args {
@@ -204,7 +205,7 @@ impl<'a> Sender<'a> {
         Self {
             chain,
             id,
-            random: Random(id << 32),
+            random: Random::new(id << 32),
             keyed: 0,
             tally: Tally::of(chain),
             position: Position::default(),

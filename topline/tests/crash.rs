@@ -5,6 +5,7 @@
 
 mod common;
 
+use random::Random;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
@@ -18,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-use common::{Client, JSON, NDJSON, Random, Server, command};
+use common::{Client, JSON, NDJSON, Server, command};
 
 const ROUNDS: u64 = 9;
 /// Clients that send a purchase at a time, with keys and without, and clients that send many.
@@ -44,7 +45,7 @@ impl Sale {
     /// The `number`-th of a client.
     fn of(client: u64, number: u64) -> Self {
         let item = client * 1_000_000 + number;
-        let mut random = Random(item);
+        let mut random = Random::new(item);
         let store = random.below(STORES);
         Self { store, item, quantity: 1 + random.below(9) }
     }
@@ -178,7 +179,7 @@ impl Sender {
     }
 
     fn run(&mut self, address: SocketAddr, tally: &Mutex<Tally>, acks: &AtomicU64, seed: u64) {
-        let mut random = Random(seed ^ self.id);
+        let mut random = Random::new(seed ^ self.id);
         let Ok(mut client) = Client::connect(address) else { return };
         loop {
             let request = self.request(&mut random);
@@ -272,7 +273,7 @@ fn check(server: &Server, tally: &Tally, every: bool) {
 #[test]
 fn everything_acknowledged_is_counted_exactly_once() {
     let data = tempfile::tempdir().unwrap();
-    let mut random = Random(20_210_101);
+    let mut random = Random::new(20_210_101);
     let tally = Arc::new(Mutex::new(Tally::default()));
     let mut senders: Vec<Sender> =
         (0..KEYED + UNKEYED + BULK).map(|id| Sender { id, next: 0 }).collect();

@@ -11,6 +11,7 @@ use model::{
     Batch, BusinessDate, CustomerId, ItemId, Line, Offset, ProducerId, Purchase, Sequence, StoreId,
     Timestamp,
 };
+use random::Random;
 use window::{Aggregator, Config, EntityUpdate, FinalDay, Progress, SideOutput, Sink};
 
 const LINES_PER_PURCHASE: usize = 5;
@@ -20,22 +21,6 @@ const SPAN_MILLIS: usize = 48 * 3600 * 1000;
 
 fn main() {
     divan::main();
-}
-
-/// `SplitMix64` (Guy Steele, Doug Lea, Christine Flood, 2014): the same numbers in every run.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
-    }
 }
 
 /// How popular the things are.
@@ -79,7 +64,7 @@ impl Sampler {
 
 fn batches(popularity: Popularity, stores: usize, items: usize, lines: usize) -> Vec<Batch> {
     let (stores, items) = (Sampler::new(popularity, stores), Sampler::new(popularity, items));
-    let mut random = Random(7);
+    let mut random = Random::new(7);
     let purchases = lines / LINES_PER_PURCHASE;
     let start = 1_609_459_200_000;
     (0..purchases / PURCHASES_PER_BATCH)

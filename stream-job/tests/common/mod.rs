@@ -10,6 +10,7 @@ use model::{
     Batch, BusinessDate, CustomerId, IdempotencyKey, ItemId, Line, Offset, Partition,
     PartitionCount, Position, ProducerId, Purchase, Sequence, StoreId, Timestamp,
 };
+use random::Random;
 use stream_job::{Job, JobConfig, JobError, Rebuild, RetentionConfig, Saturated, SideOutputs};
 use telemetry::Metrics;
 use tokio::{sync::watch, task::JoinHandle};
@@ -26,27 +27,6 @@ pub(crate) fn partitions(count: u32) -> PartitionCount {
     PartitionCount::new(count).expect("valid")
 }
 
-/// Numbers that look random and are the same in every run (splitmix64, Sebastiano Vigna, 2015).
-#[derive(Debug, Clone)]
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub(crate) fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
-    }
-
-    pub(crate) fn chance(&mut self, one_in: u64) -> bool {
-        self.below(one_in) == 0
-    }
-}
-
 /// The records of all partitions: purchases of some days, out of order, some late, some keyed, some
 /// twice; ticks; batches sent again; and some records that are not batches.
 pub(crate) fn records(seed: u64, count: PartitionCount, batches: usize) -> Vec<Vec<Bytes>> {
@@ -54,7 +34,7 @@ pub(crate) fn records(seed: u64, count: PartitionCount, batches: usize) -> Vec<V
         .iter()
         .map(|partition| {
             let mut maker = Maker {
-                random: Random(seed ^ (u64::from(partition.0) << 32)),
+                random: Random::new(seed ^ (u64::from(partition.0) << 32)),
                 stores: (0..STORES).map(StoreId).filter(|s| count.of(*s) == partition).collect(),
                 now: "2021-06-01T08:00:00Z".parse().expect("a time"),
                 sequences: BTreeMap::new(),

@@ -3,29 +3,12 @@
 use std::fmt::Write;
 
 use model::Timestamp;
+use random::Random;
 
 use super::client::post_request;
 
 /// Lines of a purchase.
 pub(crate) const LINES: usize = 5;
-
-/// Numbers that look random (splitmix64: Guy Steele, Doug Lea, Christine Flood, 2014).
-#[derive(Debug, Clone)]
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// At least 0, below 1.
-    fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
-    }
-}
 
 /// Ids of which the n-th most popular is drawn in proportion to 1/n.
 #[derive(Debug)]
