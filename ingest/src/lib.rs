@@ -22,4 +22,4 @@ mod status;
 pub use args::{IngestArgs, InvalidToken, WriteToken};
 pub use batcher::Downstream;
 pub use handle::{IngestHandle, SubmitError, start};
-pub use routes::{POSITION_HEADER, ROUTES, SERVICE, routes};
+pub use routes::{POSITION_HEADER, routes};

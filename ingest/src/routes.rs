@@ -3,12 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::{Buf, Bytes};
-use http_server::{APPLICATION_JSON, BodyLimits, HttpError, Route, Segment, read_body};
+use http_server::{APPLICATION_JSON, BodyLimits, HttpError, Routes, Segment, read_body};
 use model::{BusinessDate, CustomerId, Position, Purchase, StoreId, Timestamp};
 use telemetry::IngestMetrics;
 use tokio::sync::Semaphore;
 use warp::{
-    Filter, Rejection, Reply, Stream,
+    Filter, Stream,
     http::{
         Response, StatusCode,
         header::{CONTENT_TYPE, HeaderName, HeaderValue},
@@ -24,15 +24,6 @@ use crate::{
     parse::parse_basket,
     status::Refusal,
 };
-
-/// The name of this service in metrics.
-pub const SERVICE: &str = "ingest";
-
-/// The routes of [`routes`].
-pub const ROUTES: &[Route] = &[
-    Route::post("/purchase/{storeID}/customer/{custID}/date/{date}"),
-    Route::post("/v1/purchases"),
-];
 
 /// The header of an answer that says from which position on a view has the purchase.
 pub const POSITION_HEADER: HeaderName = HeaderName::from_static("topline-position");
@@ -56,11 +47,7 @@ struct Context {
 ///
 /// Everything a handler refuses is an answer already; only what is wrong with path, method or the
 /// form of headers is a rejection of warp.
-pub fn routes(
-    handle: IngestHandle,
-    args: &IngestArgs,
-    metrics: IngestMetrics,
-) -> impl Filter<Extract = (impl Reply,), Error = Rejection> + Clone + Send + Sync + 'static {
+pub fn routes(handle: IngestHandle, args: &IngestArgs, metrics: IngestMetrics) -> Routes {
     type Store = Segment<StoreId>;
     type Customer = Segment<CustomerId>;
     type Date = Segment<BusinessDate>;
@@ -76,18 +63,18 @@ pub fn routes(
     let context = warp::any().map(move || Arc::clone(&context));
     let one = warp::path!("purchase" / Store / "customer" / Customer / "date" / Date)
         .map(|store, customer, date| PurchasePath { store, customer, date })
-        .and(warp::post())
         .and(post_headers())
         .and(warp::body::stream())
         .and(context.clone())
         .then(post_purchase);
     let bulk = warp::path!("v1" / "purchases")
-        .and(warp::post())
         .and(post_headers())
         .and(warp::body::stream())
         .and(context)
         .then(post_bulk);
-    one.or(bulk).unify()
+    Routes::new("ingest")
+        .post("/purchase/{storeID}/customer/{custID}/date/{date}", one)
+        .post("/v1/purchases", bulk)
 }
 
 /// The path of a purchase, not checked yet.

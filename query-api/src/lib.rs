@@ -1,7 +1,7 @@
 //! The GET API: top lists of stores, of items and of the whole chain, over a [`view::View`].
 //!
-//! [`routes`] is a filter of warp, [`ROUTES`] is its table for the listener; `openapi.json` describes
-//! every call of the public listener, those of ingest too.
+//! [`routes`] gives the paths with their filters; `openapi.json` describes every call of the public
+//! listener, those of ingest too.
 
 mod args;
 mod conditional;
@@ -15,4 +15,4 @@ mod status;
 pub use args::Args;
 pub use metrics::record;
 pub use openapi::OPENAPI;
-pub use routes::{ROUTES, SERVICE, routes};
+pub use routes::routes;

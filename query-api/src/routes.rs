@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http_server::{HttpError, Route, Segment};
-use hyper::{HeaderMap, Method, Response};
+use http_server::{HttpError, Routes, Segment};
+use hyper::{HeaderMap, Response};
 use model::{ItemId, StoreId};
 use telemetry::ViewMetrics;
 use view::{Format, Query, Subject, View};
-use warp::{Filter, Rejection, Reply};
+use warp::Filter;
 use window::WindowKind;
 
 use crate::{
@@ -17,31 +17,6 @@ use crate::{
     openapi::openapi,
     params::{DEFAULT_K, Params},
 };
-
-/// The name of the service in metrics.
-pub const SERVICE: &str = "query";
-
-/// The routes of [`routes`].
-pub const ROUTES: &[Route] = &[
-    Route::get("/items/store/{storeID}"),
-    Route::get("/items/top10/{itemID}"),
-    Route::get("/v1/stores/{storeID}/top-items"),
-    Route::get("/v1/items/{itemID}/top-stores"),
-    Route::get("/v1/top-items"),
-    Route::get("/v1/top-stores"),
-    Route::get("/openapi.json"),
-    head("/items/store/{storeID}"),
-    head("/items/top10/{itemID}"),
-    head("/v1/stores/{storeID}/top-items"),
-    head("/v1/items/{itemID}/top-stores"),
-    head("/v1/top-items"),
-    head("/v1/top-stores"),
-    head("/openapi.json"),
-];
-
-const fn head(path: &'static str) -> Route {
-    Route { method: Method::HEAD, path }
-}
 
 type Store = Segment<StoreId>;
 type Item = Segment<ItemId>;
@@ -52,17 +27,11 @@ type Answered = Result<Response<Bytes>, HttpError>;
 ///
 /// The paths of the existing clients come first, and look at nothing but the path and the headers. They
 /// ignore query parameters, as these clients have always been able to send them.
-pub fn routes(
-    view: Arc<View>,
-    metrics: ViewMetrics,
-    args: &Args,
-) -> impl Filter<Extract = (impl Reply,), Error = Rejection> + Clone + Send + Sync + 'static {
+pub fn routes(view: Arc<View>, metrics: ViewMetrics, args: &Args) -> Routes {
     let handler = Arc::new(Handler::new(view, metrics, args));
     let handler = warp::any().map(move || Arc::clone(&handler));
-    // The method comes after the path: a rejection for the method is the more telling one.
-    let read = warp::get().or(warp::head()).unify();
-    let legacy = read.and(handler.clone()).and(warp::header::headers_cloned());
-    let native = read.and(warp::query::<Pairs>()).and(handler).and(warp::header::headers_cloned());
+    let legacy = handler.clone().and(warp::header::headers_cloned());
+    let native = warp::query::<Pairs>().and(handler).and(warp::header::headers_cloned());
 
     let items_of_store = warp::path!("items" / "store" / Store).and(legacy.clone()).then(
         |store: Store, handler, headers| answer_legacy(store_subject(store), handler, headers),
@@ -88,20 +57,14 @@ pub fn routes(
         warp::path!("v1" / "top-stores").and(native).then(|pairs, handler, headers| {
             answer_native(Ok(Subject::TopStores), pairs, handler, headers)
         });
-    let openapi = warp::path!("openapi.json").and(read).map(openapi);
-
-    items_of_store
-        .or(stores_of_item)
-        .unify()
-        .or(store_top_items)
-        .unify()
-        .or(item_top_stores)
-        .unify()
-        .or(top_items)
-        .unify()
-        .or(top_stores)
-        .unify()
-        .or(openapi)
+    Routes::new("query")
+        .get("/items/store/{storeID}", items_of_store)
+        .get("/items/top10/{itemID}", stores_of_item)
+        .get("/v1/stores/{storeID}/top-items", store_top_items)
+        .get("/v1/items/{itemID}/top-stores", item_top_stores)
+        .get("/v1/top-items", top_items)
+        .get("/v1/top-stores", top_stores)
+        .get("/openapi.json", warp::path!("openapi.json").map(openapi))
 }
 
 fn store_subject(store: Store) -> Result<Subject, HttpError> {

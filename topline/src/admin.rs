@@ -3,19 +3,13 @@
 use std::fmt::Write;
 
 use bytes::Bytes;
-use http_server::{APPLICATION_JSON, HttpError, Route};
+use http_server::{APPLICATION_JSON, HttpError, Routes};
 use serde::{Deserialize, Serialize};
 use stream_job::{CheckpointError, DeadLetter, LatePurchase, SideOutputs};
 use warp::{
-    Filter, Rejection, Reply,
+    Filter,
     http::{Response, StatusCode, header::CONTENT_TYPE},
 };
-
-/// The name of the service in metrics.
-pub(crate) const SERVICE: &str = "side-outputs";
-
-/// The routes of [`routes`].
-pub(crate) const ROUTES: &[Route] = &[Route::get("/late"), Route::get("/dead-letters")];
 
 /// Entries shown of each partition if the request does not say.
 const DEFAULT_LIMIT: usize = 100;
@@ -64,22 +58,17 @@ struct Dead {
 /// - `/dead-letters`: the newest records of the stream that are not batches
 ///
 /// Both as of the last checkpoints, at most `limit` of each partition.
-pub(crate) fn routes(
-    side: SideOutputs,
-) -> impl Filter<Extract = (impl Reply,), Error = Rejection> + Clone + Send + Sync + 'static {
+pub(crate) fn routes(side: SideOutputs) -> Routes {
     let late = side.clone();
-    let late = warp::path!("late").and(warp::get()).and(warp::query()).then(move |params| {
+    let late = warp::path!("late").and(warp::query()).then(move |params| {
         let side = late.clone();
         answer(params, move |limit| Ok(side.late(limit)?.iter().map(Late::from).collect()))
     });
-    let dead =
-        warp::path!("dead-letters").and(warp::get()).and(warp::query()).then(move |params| {
-            let side = side.clone();
-            answer(params, move |limit| {
-                Ok(side.dead_letters(limit)?.iter().map(Dead::from).collect())
-            })
-        });
-    late.or(dead).unify()
+    let dead = warp::path!("dead-letters").and(warp::query()).then(move |params| {
+        let side = side.clone();
+        answer(params, move |limit| Ok(side.dead_letters(limit)?.iter().map(Dead::from).collect()))
+    });
+    Routes::new("side-outputs").get("/late", late).get("/dead-letters", dead)
 }
 
 async fn answer<T: Serialize + Send + 'static>(

@@ -3,14 +3,15 @@
 //! Start: listeners, log, view, job, ingest. Stop, in the order that loses nothing: no new requests and
 //! those at hand answered; what is queued made durable; the job's last checkpoints; the log.
 
-use std::{future::Future, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    future::Future, io, net::SocketAddr, num::NonZeroUsize, path::PathBuf, sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context, anyhow};
 use clap::Args;
 use futures_util::future::BoxFuture;
-use http_server::{
-    ADMIN_ROUTES, ADMIN_SERVICE, Condition, ListenerConfig, Readiness, RouteTable, admin_routes,
-};
+use http_server::{Condition, ListenerConfig, Readiness, RouteTable, admin_routes};
 use ingest::{Downstream, IngestArgs, IngestHandle};
 use log::{CommitObserver, EmbeddedConfig, EmbeddedLog, Log};
 use model::{Offset, Partition, PartitionCount, Position};
@@ -24,7 +25,6 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use view::{StreamEnd, View, ViewConfig};
-use warp::Filter;
 
 use crate::admin;
 
@@ -106,8 +106,8 @@ pub(crate) struct Running {
     log: Arc<EmbeddedLog>,
     ingest: IngestHandle,
     job: JoinHandle<Result<(), stream_job::JobError>>,
-    listener: JoinHandle<()>,
-    admin_listener: JoinHandle<()>,
+    listener: JoinHandle<io::Result<()>>,
+    admin_listener: JoinHandle<io::Result<()>>,
     serving: Condition,
     stop_listener: CancellationToken,
     stop_ingest: CancellationToken,
@@ -140,14 +140,9 @@ pub(crate) async fn start(args: &ServerArgs, data_dir: PathBuf) -> anyhow::Resul
 
     let listener = tokio::spawn(http_server::serve(
         public_listener,
-        query_api::routes(view.clone(), metrics.view.clone(), &args.query).or(ingest::routes(
-            ingest.clone(),
-            &args.ingest,
-            metrics.ingest.clone(),
-        )),
         RouteTable::new(&metrics.http)
-            .with(query_api::SERVICE, query_api::ROUTES)
-            .with(ingest::SERVICE, ingest::ROUTES),
+            .with(query_api::routes(view.clone(), metrics.view.clone(), &args.query))
+            .with(ingest::routes(ingest.clone(), &args.ingest, metrics.ingest.clone())),
         args.listener.clone(),
         metrics.http.listener("public"),
         stop_listener.clone(),
@@ -160,11 +155,10 @@ pub(crate) async fn start(args: &ServerArgs, data_dir: PathBuf) -> anyhow::Resul
     tokio::spawn(sample(log.clone(), view, metrics.clone(), stop_admin.clone()));
     let admin_listener = tokio::spawn(http_server::serve(
         admin_listener,
-        admin_routes(metrics.registry.clone(), readiness).or(admin::routes(side_outputs)),
         RouteTable::new(&metrics.http)
-            .with(ADMIN_SERVICE, ADMIN_ROUTES)
-            .with(admin::SERVICE, admin::ROUTES),
-        ListenerConfig::default(),
+            .with(admin_routes(metrics.registry.clone(), readiness))
+            .with(admin::routes(side_outputs)),
+        ListenerConfig { threads: NonZeroUsize::new(1), ..ListenerConfig::default() },
         metrics.http.listener("admin"),
         stop_admin.clone(),
     ));
@@ -322,6 +316,14 @@ impl Running {
         tokio::select! {
             () = stop => {}
             failure = self.log.failed() => return Err(failure.into()),
+            ended = &mut self.listener => {
+                ended?.context("connections cannot be served")?;
+                return Err(anyhow!("the listener has ended by itself"));
+            }
+            ended = &mut self.admin_listener => {
+                ended?.context("connections to the admin listener cannot be served")?;
+                return Err(anyhow!("the admin listener has ended by itself"));
+            }
             () = self.ingest.failed() => {
                 let reason = self.ingest.failure().map(ToString::to_string).unwrap_or_default();
                 return Err(anyhow!("purchases can no longer be made durable: {reason}"));
@@ -334,14 +336,14 @@ impl Running {
         self.serving.not_ready("stopping");
         tracing::info!("stopping: answering what is at hand");
         self.stop_listener.cancel();
-        self.listener.await?;
+        self.listener.await??;
         self.stop_ingest.cancel();
         self.ingest.drained().await;
         self.stop_job.cancel();
         self.job.await??;
         self.log.shutdown().await?;
         self.stop_admin.cancel();
-        self.admin_listener.await?;
+        self.admin_listener.await??;
         tracing::info!("stopped");
         Ok(())
     }

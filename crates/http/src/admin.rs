@@ -7,28 +7,18 @@ use hyper::{
 };
 use serde::Serialize;
 use telemetry::Registry;
-use warp::{Filter, Rejection, Reply};
+use warp::Filter;
 
-use crate::{APPLICATION_JSON, HttpError, NotReady, Readiness, Route};
-
-/// The name of the admin service in metrics.
-pub const ADMIN_SERVICE: &str = "admin";
-
-/// The routes of [`admin_routes`].
-pub const ADMIN_ROUTES: &[Route] =
-    &[Route::get("/metrics"), Route::get("/healthz"), Route::get("/readyz")];
+use crate::{APPLICATION_JSON, HttpError, NotReady, Readiness, Routes};
 
 /// - `/metrics`: the metrics of `registry`, in the text format of Prometheus
 /// - `/healthz`: 200 as long as the process answers
 /// - `/readyz`: 200, or 503 naming what is not ready
-pub fn admin_routes(
-    registry: Registry,
-    readiness: Readiness,
-) -> impl Filter<Extract = (impl Reply,), Error = Rejection> + Clone + Send + Sync + 'static {
+pub fn admin_routes(registry: Registry, readiness: Readiness) -> Routes {
     let metrics = warp::path!("metrics").map(move || metrics(&registry));
     let health = warp::path!("healthz").map(|| json(StatusCode::OK, &Health { status: "ok" }));
     let ready = warp::path!("readyz").map(move || ready(&readiness));
-    warp::get().and(metrics.or(health).unify().or(ready).unify())
+    Routes::new("admin").get("/metrics", metrics).get("/healthz", health).get("/readyz", ready)
 }
 
 #[derive(Serialize)]

@@ -1,13 +1,17 @@
 //! Settings of a listener.
 
-use std::time::Duration;
+use std::{num::NonZeroUsize, thread, time::Duration};
 
 use clap::Args;
 use model::parse_duration;
 
-/// Limits of a listener. All of them are bounds on what one client can hold.
+/// Settings of a listener: its threads, and bounds on what one client can hold.
 #[derive(Debug, Clone, Args)]
 pub struct ListenerConfig {
+    /// Threads that serve connections [default: one for each core]
+    #[arg(long = "listener-threads", env = "TOPLINE_LISTENER_THREADS")]
+    pub threads: Option<NonZeroUsize>,
+
     /// Connections open at once; more wait in the backlog of the kernel until one closes
     #[arg(long, env = "TOPLINE_MAX_CONNECTIONS", default_value = "8192", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_connections: u32,
@@ -29,9 +33,16 @@ pub struct ListenerConfig {
     pub drain_timeout: Duration,
 }
 
+impl ListenerConfig {
+    pub(crate) fn thread_count(&self) -> usize {
+        self.threads.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get)
+    }
+}
+
 impl Default for ListenerConfig {
     fn default() -> Self {
         Self {
+            threads: None,
             max_connections: 8192,
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),

@@ -1,7 +1,7 @@
 //! What the HTTP services share: the listener, its limits, and the form of errors.
 //!
 //! - [`serve`]: an accept loop for filters of warp, with time-outs, a cap and a drain
-//! - [`RouteTable`]: 404, 405 and the metrics of every request
+//! - [`Routes`], [`RouteTable`]: which filter answers what, 404, 405, and the metrics of every request
 //! - [`HttpError`], [`recover`]: errors as `{"message":"..."}`
 //! - [`Segment`], [`read_body`]: values in paths and bodies, within limits
 //! - [`admin_routes`], [`Readiness`]: the admin listener
@@ -17,12 +17,13 @@ mod routes;
 mod segment;
 mod server;
 mod service;
+mod threads;
 
-pub use admin::{ADMIN_ROUTES, ADMIN_SERVICE, admin_routes};
+pub use admin::admin_routes;
 pub use body::{BodyLimits, read_body};
 pub use config::ListenerConfig;
 pub use error::{APPLICATION_JSON, HttpError, error_of, recover};
 pub use readiness::{Condition, NotReady, Readiness};
-pub use routes::{Route, RouteTable};
+pub use routes::{RouteTable, Routes};
 pub use segment::{Segment, SegmentValue, parse_number};
 pub use server::serve;

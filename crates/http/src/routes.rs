@@ -1,27 +1,121 @@
-//! The table of routes: tells an unknown path from a wrong method, and gives every request its
-//! metrics, before the filters of warp take it apart.
+//! The table of routes: tells an unknown path from a wrong method, gives every request its metrics, and
+//! hands it to the one filter of warp that answers it.
+//!
+//! A chain of `or` would try the filters in turn and clone all those behind the one at hand, for every
+//! request. The number of routes is small and fixed, so a scan of their paths is quick.
 
-use hyper::{Method, header::HeaderValue};
+use std::{fmt, sync::Arc};
+
+use futures_util::future::BoxFuture;
+use hyper::{Method, Request, body::Incoming, header::HeaderValue};
 use telemetry::{HttpMetrics, RouteMetrics};
+use tower_service::Service;
+use warp::{Filter, Rejection, Reply, reply};
 
-/// A method and a path that a service has, such as `GET /items/store/{storeID}`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Route {
-    /// The method.
-    pub method: Method,
-    /// The path; a segment in braces stands for any one segment that is not empty.
-    pub path: &'static str,
+use crate::recover;
+
+/// The routes of a service, and the filters that answer them.
+#[derive(Debug, Clone)]
+pub struct Routes {
+    service: &'static str,
+    routes: Vec<Route>,
 }
 
-impl Route {
-    /// A route for GET.
-    pub const fn get(path: &'static str) -> Self {
-        Self { method: Method::GET, path }
+/// A method and a path that a service has, such as `GET /items/store/{storeID}`.
+#[derive(Debug, Clone)]
+struct Route {
+    method: Method,
+    path: &'static str,
+    endpoint: Endpoint,
+}
+
+/// A filter of any type, with its rejections answered.
+#[derive(Clone)]
+pub(crate) struct Endpoint(Arc<dyn Answer>);
+
+trait Answer: Send + Sync {
+    fn answer(&self, request: Request<Incoming>) -> Answering;
+}
+
+/// An answer to come.
+pub(crate) type Answering = BoxFuture<'static, reply::Response>;
+
+impl Routes {
+    /// No routes yet; `service` is the name of the service in metrics.
+    pub fn new(service: &'static str) -> Self {
+        Self { service, routes: Vec::new() }
     }
 
-    /// A route for POST.
-    pub const fn post(path: &'static str) -> Self {
-        Self { method: Method::POST, path }
+    /// Adds GET and HEAD of a path. A segment of `path` in braces stands for any one segment that is not
+    /// empty; `filter` sees only requests of that form, with one of these methods.
+    #[must_use]
+    pub fn get<F>(self, path: &'static str, filter: F) -> Self
+    where
+        F: Filter<Error = Rejection> + Clone + Send + Sync + 'static,
+        F::Extract: Reply,
+        F::Future: Send,
+    {
+        let endpoint = Endpoint::new(filter);
+        self.add(Method::GET, path, endpoint.clone()).add(Method::HEAD, path, endpoint)
+    }
+
+    /// Adds POST of a path, as [`Routes::get`] does.
+    #[must_use]
+    pub fn post<F>(self, path: &'static str, filter: F) -> Self
+    where
+        F: Filter<Error = Rejection> + Clone + Send + Sync + 'static,
+        F::Extract: Reply,
+        F::Future: Send,
+    {
+        self.add(Method::POST, path, Endpoint::new(filter))
+    }
+
+    /// The methods and paths.
+    pub fn iter(&self) -> impl Iterator<Item = (&Method, &'static str)> {
+        self.routes.iter().map(|route| (&route.method, route.path))
+    }
+
+    fn add(mut self, method: Method, path: &'static str, endpoint: Endpoint) -> Self {
+        self.routes.push(Route { method, path, endpoint });
+        self
+    }
+}
+
+impl Endpoint {
+    fn new<F>(filter: F) -> Self
+    where
+        F: Filter<Error = Rejection> + Clone + Send + Sync + 'static,
+        F::Extract: Reply,
+        F::Future: Send,
+    {
+        Self(Arc::new(Recovered(filter.recover(recover))))
+    }
+
+    pub(crate) fn answer(&self, request: Request<Incoming>) -> Answering {
+        self.0.answer(request)
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Endpoint")
+    }
+}
+
+struct Recovered<F>(F);
+
+impl<F> Answer for Recovered<F>
+where
+    F: Filter<Error = std::convert::Infallible> + Clone + Send + Sync + 'static,
+    F::Extract: Reply,
+    F::Future: Send,
+{
+    fn answer(&self, request: Request<Incoming>) -> Answering {
+        let answer = warp::service(self.0.clone()).call(request);
+        Box::pin(async move {
+            let Ok(response) = answer.await;
+            response
+        })
     }
 }
 
@@ -36,7 +130,7 @@ pub struct RouteTable {
 #[derive(Debug, Clone)]
 struct PathEntry {
     path: &'static str,
-    methods: Vec<Method>,
+    endpoints: Vec<(Method, Endpoint)>,
     allow: HeaderValue,
     metrics: RouteMetrics,
 }
@@ -45,7 +139,7 @@ struct PathEntry {
 #[derive(Debug)]
 pub(crate) enum Match<'a> {
     /// Some service has it.
-    Found(&'a RouteMetrics),
+    Found(&'a RouteMetrics, &'a Endpoint),
     /// The path has other methods, those named.
     WrongMethod(&'a RouteMetrics, &'a HeaderValue),
     /// No service has the path.
@@ -59,38 +153,37 @@ impl RouteTable {
         Self { paths: Vec::new(), unknown, metrics: metrics.clone() }
     }
 
-    /// Adds the routes of `service`; its name and the paths become labels of metrics.
+    /// Adds the routes of a service; its name and the paths become labels of metrics.
     #[must_use]
-    pub fn with(mut self, service: &'static str, routes: &[Route]) -> Self {
-        for route in routes {
-            self.add(service, route);
+    pub fn with(mut self, routes: Routes) -> Self {
+        for route in routes.routes {
+            self.add(routes.service, route);
         }
         self
     }
 
-    fn add(&mut self, service: &'static str, route: &Route) {
-        if let Some(entry) = self.paths.iter_mut().find(|entry| entry.path == route.path) {
-            entry.methods.push(route.method.clone());
-            let names: Vec<&str> = entry.methods.iter().map(Method::as_str).collect();
-            entry.allow = HeaderValue::from_str(&names.join(", "))
-                .expect("names of methods are valid in a header");
-            return;
-        }
-        self.paths.push(PathEntry {
-            path: route.path,
-            methods: vec![route.method.clone()],
-            allow: HeaderValue::from_str(route.method.as_str())
-                .expect("names of methods are valid in a header"),
-            metrics: self.metrics.route(service, route.path),
+    fn add(&mut self, service: &'static str, Route { method, path, endpoint }: Route) {
+        let at = self.paths.iter().position(|entry| entry.path == path).unwrap_or_else(|| {
+            let metrics = self.metrics.route(service, path);
+            let allow = HeaderValue::from_static("");
+            self.paths.push(PathEntry { path, endpoints: Vec::new(), allow, metrics });
+            self.paths.len() - 1
         });
+        let entry = &mut self.paths[at];
+        entry.endpoints.push((method, endpoint));
+        let names: Vec<&str> = entry.endpoints.iter().map(|(method, _)| method.as_str()).collect();
+        entry.allow = HeaderValue::from_str(&names.join(", "))
+            .expect("names of methods are valid in a header");
     }
 
-    /// Looks a request up. The number of routes is small and fixed, so a scan is quick.
+    /// Looks a request up.
     pub(crate) fn find(&self, method: &Method, path: &str) -> Match<'_> {
-        match self.paths.iter().find(|entry| matches(entry.path, path)) {
-            None => Match::UnknownPath(&self.unknown),
-            Some(entry) if entry.methods.contains(method) => Match::Found(&entry.metrics),
-            Some(entry) => Match::WrongMethod(&entry.metrics, &entry.allow),
+        let Some(entry) = self.paths.iter().find(|entry| matches(entry.path, path)) else {
+            return Match::UnknownPath(&self.unknown);
+        };
+        match entry.endpoints.iter().find(|(has, _)| has == method) {
+            Some((_, endpoint)) => Match::Found(&entry.metrics, endpoint),
+            None => Match::WrongMethod(&entry.metrics, &entry.allow),
         }
     }
 }
@@ -142,17 +235,22 @@ mod tests {
         assert!(!matches("/a/{b}", "/a/b/"));
     }
 
+    fn any() -> impl Filter<Extract = (String,), Error = Rejection> + Clone {
+        warp::path::param()
+    }
+
     #[test]
     fn unknown_paths_and_wrong_methods_are_told_apart() {
         let metrics = telemetry::Metrics::new().unwrap();
         let table = RouteTable::new(&metrics.http)
-            .with("a", &[Route::get("/x/{id}"), Route::post("/x/{id}")])
-            .with("b", &[Route::post("/y")]);
-        assert!(matches!(table.find(&Method::GET, "/x/1"), Match::Found(_)));
-        assert!(matches!(table.find(&Method::POST, "/y"), Match::Found(_)));
+            .with(Routes::new("a").get("/x/{id}", any()).post("/x/{id}", any()))
+            .with(Routes::new("b").post("/y", any()));
+        assert!(matches!(table.find(&Method::GET, "/x/1"), Match::Found(..)));
+        assert!(matches!(table.find(&Method::HEAD, "/x/1"), Match::Found(..)));
+        assert!(matches!(table.find(&Method::POST, "/y"), Match::Found(..)));
         assert!(matches!(table.find(&Method::POST, "/z"), Match::UnknownPath(_)));
         match table.find(&Method::DELETE, "/x/1") {
-            Match::WrongMethod(_, allow) => assert_eq!(allow, "GET, POST"),
+            Match::WrongMethod(_, allow) => assert_eq!(allow, "GET, HEAD, POST"),
             other => panic!("{other:?}"),
         }
     }

@@ -1,4 +1,5 @@
-//! The accept loop: one task per connection, a cap on connections, and a bounded drain.
+//! The accept loop: one task per connection, on one of the listener's threads; a cap on connections, and
+//! a bounded drain.
 
 use std::{
     io,
@@ -17,45 +18,39 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tokio_util::sync::CancellationToken;
-use warp::{Filter, Rejection, Reply};
 
 use crate::{
     ListenerConfig, RouteTable,
     connection::{Command, Connection, Connections, OpenGuard, TimeLimits},
     io::WatchedIo,
-    recover,
     service::RoutedService,
+    threads::ServingThreads,
 };
 
 /// How long to wait after an error of `accept` that will not go away by itself, such as too many
 /// open files.
 const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
 
-/// Serves `filter` over HTTP/1.1 until `shutdown`, then drains.
+/// Serves `routes` over HTTP/1.1 until `shutdown`, then drains.
 ///
-/// Requests that `routes` does not have are answered here, with 404 or 405; all others go to
-/// `filter`, and its rejections become answers by [`recover`]. So `filter` is the routes of all
-/// services joined by [`warp::Filter::or`], and `routes` the tables of the same services.
-///
-/// What is not HTTP at all never gets that far: hyper answers it with 400 or 431, without a body, and
-/// closes.
+/// Requests that no service has are answered here, with 404 or 405; rejections of the filters become
+/// answers by [`recover`](crate::recover). What is not HTTP at all never gets that far: hyper answers it
+/// with 400 or 431, without a body, and closes.
 ///
 /// At the cap on connections, new ones wait in the backlog of the kernel until one closes. On
 /// shutdown the listener closes, idle connections close, requests at hand are answered; what is left
 /// after [`ListenerConfig::drain_timeout`] is cut.
-pub async fn serve<F>(
+///
+/// # Errors
+/// If the threads that serve cannot be started.
+pub async fn serve(
     listener: TcpListener,
-    filter: F,
     routes: RouteTable,
     config: ListenerConfig,
     metrics: ListenerMetrics,
     shutdown: CancellationToken,
-) where
-    F: Filter<Error = Rejection> + Clone + Send + Sync + 'static,
-    F::Extract: Reply,
-    F::Future: Send,
-{
-    let service = warp::service(filter.recover(recover));
+) -> io::Result<()> {
+    let threads = ServingThreads::start(metrics.name, config.thread_count())?;
     let routes = Arc::new(routes);
     let connections = Connections::new(metrics.clone());
     let limits = TimeLimits {
@@ -71,11 +66,16 @@ pub async fn serve<F>(
             let stream = accept(&listener, &metrics).await;
             let open = connections.open();
             let state = Arc::clone(open.connection());
-            let service =
-                RoutedService::new(service.clone(), Arc::clone(&routes), Arc::clone(&state));
-            let io = TokioIo::new(WatchedIo::new(stream, Arc::clone(&state)));
-            let http = http.serve_connection(io, service);
-            tokio::spawn(run(CommandedConnection { http, state, draining: false }, open, slot));
+            let service = RoutedService::new(Arc::clone(&routes), Arc::clone(&state));
+            let http = http.clone();
+            threads.spawn(async move {
+                let io = match TcpStream::from_std(stream) {
+                    Ok(stream) => TokioIo::new(WatchedIo::new(stream, Arc::clone(&state))),
+                    Err(error) => return tracing::warn!(%error, "a connection cannot be served"),
+                };
+                let http = http.serve_connection(io, service);
+                run(CommandedConnection { http, state, draining: false }, open, slot).await;
+            });
         }
     };
     tokio::select! {
@@ -85,6 +85,7 @@ pub async fn serve<F>(
     drop(listener);
     drain(&connections, &slots, &config).await;
     sweeper.abort();
+    Ok(())
 }
 
 fn builder() -> http1::Builder {
@@ -101,16 +102,16 @@ fn builder() -> http1::Builder {
     builder
 }
 
-async fn accept(listener: &TcpListener, metrics: &ListenerMetrics) -> TcpStream {
+/// The next connection, bound to no runtime.
+async fn accept(listener: &TcpListener, metrics: &ListenerMetrics) -> std::net::TcpStream {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
-                if let Err(error) = stream.set_nodelay(true) {
+            Ok((stream, _)) => match stream.set_nodelay(true).and_then(|()| stream.into_std()) {
+                Ok(stream) => return stream,
+                Err(error) => {
                     tracing::debug!(%error, "a connection was gone before it was served");
-                    continue;
                 }
-                return stream;
-            }
+            },
             Err(error) if is_about_one_connection(&error) => metrics.accept_errors.inc(),
             Err(error) => {
                 metrics.accept_errors.inc();

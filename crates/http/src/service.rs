@@ -2,7 +2,6 @@
 //! connection as busy until the answer is out.
 
 use std::{
-    cell::RefCell,
     convert::Infallible,
     pin::Pin,
     sync::Arc,
@@ -10,8 +9,6 @@ use std::{
     time::Instant,
 };
 
-use bytes::Bytes;
-use http_body_util::{Either, Full};
 use hyper::{
     Request, Response,
     body::{Body, Frame, Incoming, SizeHint},
@@ -19,111 +16,94 @@ use hyper::{
 };
 use pin_project_lite::pin_project;
 use telemetry::RouteMetrics;
+use warp::{Reply, reply};
 
 use crate::{
     HttpError, RouteTable,
     connection::{BusyGuard, Connection},
-    routes::Match,
+    routes::{Answering, Match},
 };
 
-/// Serves the requests of one connection with `S`, a service of warp.
-pub(crate) struct RoutedService<S> {
-    // hyper calls with `&self` but one request at a time; the service of warp wants `&mut self`.
-    inner: RefCell<S>,
+/// Serves the requests of one connection.
+pub(crate) struct RoutedService {
     routes: Arc<RouteTable>,
     connection: Arc<Connection>,
 }
 
-impl<S> RoutedService<S> {
-    pub(crate) fn new(inner: S, routes: Arc<RouteTable>, connection: Arc<Connection>) -> Self {
-        Self { inner: RefCell::new(inner), routes, connection }
+impl RoutedService {
+    pub(crate) fn new(routes: Arc<RouteTable>, connection: Arc<Connection>) -> Self {
+        Self { routes, connection }
     }
 }
 
-impl<S, B> Service<Request<Incoming>> for RoutedService<S>
-where
-    S: tower_service::Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
-{
-    type Response = Response<AnswerBody<B>>;
+impl Service<Request<Incoming>> for RoutedService {
+    type Response = Response<AnswerBody<WarpBody>>;
     type Error = Infallible;
-    type Future = AnswerFuture<S::Future>;
+    type Future = AnswerFuture;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let busy = Some(self.connection.busy());
         let (metrics, answer) = match self.routes.find(request.method(), request.uri().path()) {
-            Match::Found(metrics) => {
-                (metrics, Answer::Service { future: self.inner.borrow_mut().call(request) })
-            }
+            Match::Found(metrics, endpoint) => (metrics, Answer::Filter(endpoint.answer(request))),
             Match::WrongMethod(metrics, allow) => {
-                let error = HttpError::method_not_allowed(allow.clone());
-                (metrics, Answer::Error { error })
+                (metrics, Answer::Error(HttpError::method_not_allowed(allow.clone())))
             }
-            Match::UnknownPath(metrics) => {
-                (metrics, Answer::Error { error: HttpError::unknown_path() })
-            }
+            Match::UnknownPath(metrics) => (metrics, Answer::Error(HttpError::unknown_path())),
         };
         AnswerFuture { answer, busy, metrics: metrics.clone(), start: Instant::now() }
     }
 }
 
-pin_project! {
-    /// The answer to come.
-    pub(crate) struct AnswerFuture<F> {
-        #[pin]
-        answer: Answer<F>,
-        busy: Option<BusyGuard>,
-        metrics: RouteMetrics,
-        start: Instant,
-    }
+/// The answer to come.
+pub(crate) struct AnswerFuture {
+    answer: Answer,
+    busy: Option<BusyGuard>,
+    metrics: RouteMetrics,
+    start: Instant,
 }
 
-pin_project! {
-    #[project = AnswerProjection]
-    enum Answer<F> {
-        Service { #[pin] future: F },
-        Error { error: HttpError },
-    }
+enum Answer {
+    Filter(Answering),
+    Error(HttpError),
 }
 
-impl<F, B> Future for AnswerFuture<F>
-where
-    F: Future<Output = Result<Response<B>, Infallible>>,
-{
-    type Output = Result<Response<AnswerBody<B>>, Infallible>;
+impl Future for AnswerFuture {
+    type Output = Result<Response<AnswerBody<WarpBody>>, Infallible>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let response = match this.answer.project() {
-            AnswerProjection::Service { future } => {
-                let Ok(response) = ready!(future.poll(cx));
-                response.map(Either::Left)
-            }
-            AnswerProjection::Error { error } => {
-                error.to_http().map(|body| Either::Right(Full::new(body)))
-            }
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let response = match &mut self.answer {
+            Answer::Filter(answering) => ready!(answering.as_mut().poll(cx)),
+            Answer::Error(error) => error.clone().into_response(),
         };
-        this.metrics.observe(response.status().as_u16(), this.start.elapsed());
-        let busy = this.busy.take();
+        self.metrics.observe(response.status().as_u16(), self.start.elapsed());
+        let busy = self.busy.take();
         Poll::Ready(Ok(response.map(|body| AnswerBody { body, _busy: busy })))
     }
+}
+
+/// The body of warp's answers, a type that warp does not name.
+pub(crate) type WarpBody = <reply::Response as HasBody>::Body;
+
+pub(crate) trait HasBody {
+    type Body;
+}
+
+impl<B> HasBody for Response<B> {
+    type Body = B;
 }
 
 pin_project! {
     /// The body of an answer; hyper drops it when it has taken all of it.
     pub(crate) struct AnswerBody<B> {
         #[pin]
-        body: Either<B, Full<Bytes>>,
+        body: B,
         _busy: Option<BusyGuard>,
     }
 }
 
-impl<B> Body for AnswerBody<B>
-where
-    B: Body<Data = Bytes>,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    type Data = Bytes;
-    type Error = Box<dyn std::error::Error + Send + Sync>;
+impl<B: Body> Body for AnswerBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
 
     fn poll_frame(
         self: Pin<&mut Self>,

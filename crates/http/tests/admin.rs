@@ -3,9 +3,7 @@
 mod common;
 
 use common::exchange;
-use http_server::{
-    ADMIN_ROUTES, ADMIN_SERVICE, ListenerConfig, Readiness, RouteTable, admin_routes, serve,
-};
+use http_server::{ListenerConfig, Readiness, RouteTable, admin_routes, serve};
 use telemetry::Metrics;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -20,8 +18,7 @@ async fn metrics_health_and_readiness() {
     let shutdown = CancellationToken::new();
     let server = tokio::spawn(serve(
         listener,
-        admin_routes(metrics.registry.clone(), readiness),
-        RouteTable::new(&metrics.http).with(ADMIN_SERVICE, ADMIN_ROUTES),
+        RouteTable::new(&metrics.http).with(admin_routes(metrics.registry.clone(), readiness)),
         ListenerConfig::default(),
         metrics.http.listener("admin"),
         shutdown.clone(),
@@ -42,5 +39,5 @@ async fn metrics_health_and_readiness() {
     let line = r#"topline_http_requests_total{route="/readyz",service="admin",status="503"} 1"#;
     assert!(answer.contains(line), "{answer}");
     shutdown.cancel();
-    server.await.unwrap();
+    server.await.unwrap().unwrap();
 }

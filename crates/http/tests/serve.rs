@@ -22,7 +22,7 @@ async fn requests_reach_the_filters_and_others_are_refused() {
 
     let answer = exchange(server.address, "DELETE /hello/5 HTTP/1.1\r\nhost: x\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
-    assert!(answer.contains("allow: GET\r\n"), "{answer}");
+    assert!(answer.contains("allow: GET, HEAD\r\n"), "{answer}");
 
     let metrics = server.stop().await;
     for line in [

@@ -77,6 +77,7 @@ impl HttpMetrics {
         let label = [listener];
         let expired = |limit| self.expired.with_label_values(&[listener, limit]);
         ListenerMetrics {
+            name: listener,
             connections: self.connections.with_label_values(&label),
             accepted: self.accepted.with_label_values(&label),
             accept_errors: self.accept_errors.with_label_values(&label),
@@ -124,6 +125,8 @@ impl RouteInner {
 /// Connections of one listener.
 #[derive(Debug, Clone)]
 pub struct ListenerMetrics {
+    /// Which listener.
+    pub name: &'static str,
     /// Open now.
     pub connections: IntGauge,
     /// Accepted since the start.

@@ -134,7 +134,7 @@ pub(crate) struct Server {
     pub(crate) listener_shutdown: CancellationToken,
     pub(crate) ingest_shutdown: CancellationToken,
     metrics: Metrics,
-    task: Mutex<Option<JoinHandle<()>>>,
+    task: Mutex<Option<JoinHandle<std::io::Result<()>>>>,
 }
 
 impl Server {
@@ -149,8 +149,11 @@ impl Server {
         let handle = ingest::start(&args, &as_log, None, &metrics.ingest, &ingest_shutdown);
         let task = tokio::spawn(http_server::serve(
             listener,
-            ingest::routes(handle.clone(), &args, metrics.ingest.clone()),
-            RouteTable::new(&metrics.http).with(ingest::SERVICE, ingest::ROUTES),
+            RouteTable::new(&metrics.http).with(ingest::routes(
+                handle.clone(),
+                &args,
+                metrics.ingest.clone(),
+            )),
             ListenerConfig::default(),
             metrics.http.listener("public"),
             listener_shutdown.clone(),
@@ -163,7 +166,7 @@ impl Server {
     pub(crate) async fn stop(&self) {
         self.listener_shutdown.cancel();
         if let Some(task) = self.task.lock().await.take() {
-            task.await.unwrap();
+            task.await.unwrap().unwrap();
         }
         self.ingest_shutdown.cancel();
         self.handle.drained().await;

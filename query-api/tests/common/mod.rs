@@ -12,9 +12,9 @@ use std::{
     time::Duration,
 };
 
-use http_server::{ListenerConfig, RouteTable, serve};
+use http_server::{ListenerConfig, RouteTable, Routes, serve};
 use model::{BusinessDate, ItemId, Offset, Partition, PartitionCount, StoreId, Timestamp};
-use query_api::{Args, ROUTES, SERVICE, routes};
+use query_api::{Args, routes};
 use reqwest::{RequestBuilder, Response, StatusCode};
 use telemetry::Metrics;
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -51,7 +51,8 @@ pub(crate) struct Server {
     pub(crate) metrics: Metrics,
     client: reqwest::Client,
     shutdown: CancellationToken,
-    task: JoinHandle<()>,
+    view: Arc<View>,
+    task: JoinHandle<std::io::Result<()>>,
 }
 
 impl Server {
@@ -76,15 +77,19 @@ impl Server {
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(serve(
             listener,
-            routes(view.clone(), metrics.view.clone(), args),
-            RouteTable::new(&metrics.http).with(SERVICE, ROUTES),
+            RouteTable::new(&metrics.http).with(routes(view.clone(), metrics.view.clone(), args)),
             ListenerConfig { drain_timeout: Duration::from_secs(5), ..ListenerConfig::default() },
             metrics.http.listener("public"),
             shutdown.clone(),
         ));
-        let shop = Shop::new(view, &config);
+        let shop = Shop::new(view.clone(), &config);
         let client = reqwest::Client::new();
-        Self { address, shop, ends, metrics, client, shutdown, task }
+        Self { address, shop, ends, metrics, client, shutdown, view, task }
+    }
+
+    /// The routes that are served.
+    pub(crate) fn routes(&self) -> Routes {
+        routes(self.view.clone(), self.metrics.view.clone(), &Args::default())
     }
 
     pub(crate) fn get(&self, path: &str) -> RequestBuilder {
@@ -109,7 +114,7 @@ impl Server {
 
     pub(crate) async fn stop(self) {
         self.shutdown.cancel();
-        self.task.await.unwrap();
+        self.task.await.unwrap().unwrap();
     }
 }
 

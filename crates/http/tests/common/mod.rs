@@ -5,7 +5,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use http_server::{
-    BodyLimits, HttpError, ListenerConfig, Route, RouteTable, Segment, read_body, serve,
+    BodyLimits, HttpError, ListenerConfig, RouteTable, Routes, Segment, read_body, serve,
 };
 use model::StoreId;
 use telemetry::Metrics;
@@ -16,7 +16,7 @@ use tokio::{
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
-use warp::{Filter, Rejection, Reply};
+use warp::Filter;
 
 /// Length of the body of `/large`.
 pub(crate) const LARGE: usize = 64 << 20;
@@ -31,7 +31,7 @@ pub(crate) struct Server {
     /// Told when a request for `/wait` has come.
     pub(crate) waiting: Arc<Notify>,
     metrics: Metrics,
-    task: JoinHandle<()>,
+    task: JoinHandle<std::io::Result<()>>,
 }
 
 impl Server {
@@ -40,11 +40,11 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let metrics = Metrics::new().unwrap();
         let (go, waiting) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-        let table = RouteTable::new(&metrics.http).with("test", ROUTES);
+        let table =
+            RouteTable::new(&metrics.http).with(routes(Arc::clone(&go), Arc::clone(&waiting)));
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(serve(
             listener,
-            routes(Arc::clone(&go), Arc::clone(&waiting)),
             table,
             config,
             metrics.http.listener("public"),
@@ -61,29 +61,18 @@ impl Server {
     /// Drains, and gives the metrics.
     pub(crate) async fn stop(self) -> String {
         self.shutdown.cancel();
-        self.task.await.unwrap();
+        self.task.await.unwrap().unwrap();
         telemetry::render(&self.metrics.registry).unwrap()
     }
 }
 
-const ROUTES: &[Route] = &[
-    Route::get("/hello/{storeID}"),
-    Route::get("/wait"),
-    Route::get("/large"),
-    Route::post("/echo"),
-];
-
-fn routes(
-    go: Arc<Notify>,
-    waiting: Arc<Notify>,
-) -> impl Filter<Extract = (impl Reply,), Error = Rejection> + Clone + Send + Sync + 'static {
+fn routes(go: Arc<Notify>, waiting: Arc<Notify>) -> Routes {
     type Store = Segment<StoreId>;
-    let hello = warp::get().and(warp::path!("hello" / Store)).map(
-        |store: Segment<StoreId>| -> Result<String, HttpError> {
+    let hello =
+        warp::path!("hello" / Store).map(|store: Segment<StoreId>| -> Result<String, HttpError> {
             Ok(format!("hello {}", store.get("storeID")?))
-        },
-    );
-    let wait = warp::get().and(warp::path!("wait")).then(move || {
+        });
+    let wait = warp::path!("wait").then(move || {
         let (go, waiting) = (Arc::clone(&go), Arc::clone(&waiting));
         async move {
             waiting.notify_one();
@@ -91,16 +80,19 @@ fn routes(
             "waited"
         }
     });
-    let large = warp::get().and(warp::path!("large")).map(|| vec![b'x'; LARGE]);
-    let echo = warp::post()
-        .and(warp::path!("echo"))
+    let large = warp::path!("large").map(|| vec![b'x'; LARGE]);
+    let echo = warp::path!("echo")
         .and(warp::header::optional("content-length"))
         .and(warp::body::stream())
         .then(|declared, body| async move {
             let limits = BodyLimits { bytes: ECHO_LIMIT, time: Duration::from_millis(300) };
             read_body(body, declared, limits).await.map(|bytes| bytes.to_vec())
         });
-    hello.or(wait).or(large).or(echo)
+    Routes::new("test")
+        .get("/hello/{storeID}", hello)
+        .get("/wait", wait)
+        .get("/large", large)
+        .post("/echo", echo)
 }
 
 /// Sends `request` on a connection of its own and reads the answer until the server has nothing
