@@ -4,22 +4,35 @@ use crate::{
     Aggregator, EntityUpdate, Sink,
     lists::Lists,
     pairs::{Dirty, Side},
+    prefetch::AHEAD,
     radix,
 };
-
-/// How many changed pairs ahead are brought into the cache.
-const AHEAD: usize = 16;
 
 /// Buffers that a flush fills, kept for the next one.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     dirty: Vec<Dirty>,
     sorting: Vec<Dirty>,
+    /// What may have to be handed on of the entity at hand.
+    changed: Vec<Row>,
+    /// What has: the id of the other side, the pair.
     rows: Vec<(u64, u32)>,
     ids: Vec<u64>,
     counts: Vec<u64>,
     removed: Vec<u64>,
     totals: Vec<u64>,
+}
+
+impl Scratch {
+    /// Ready for the next entity.
+    fn clear(&mut self) {
+        self.changed.clear();
+        self.rows.clear();
+        self.ids.clear();
+        self.counts.clear();
+        self.removed.clear();
+        self.totals.clear();
+    }
 }
 
 impl Aggregator {
@@ -69,8 +82,11 @@ impl Aggregator {
         for side in Side::BOTH {
             let mut grouped = self.grouped(side);
             for index in 0..self.sides[side as usize].len() as u32 {
-                let rows = grouped.next(index).iter().copied();
-                self.hand_on(&mut scratch, sink, side, index, rows, true);
+                let (rows, behind) = grouped.next(index);
+                for &(_, ahead) in behind.iter().take(AHEAD) {
+                    self.pairs.prefetch(ahead);
+                }
+                self.hand_on(&mut scratch, sink, side, index, rows.iter().copied(), true);
             }
         }
         self.scratch = scratch;
@@ -82,39 +98,39 @@ impl Aggregator {
         self.pairs.dirty_view_len()
     }
 
-    /// Hands on one entity, with the `rows` given as the index of the other side and the pair.
+    /// Hands on one entity, with the `rows` given.
     fn hand_on(
         &mut self,
         scratch: &mut Scratch,
         sink: &mut impl Sink,
         side: Side,
         index: u32,
-        rows: impl Iterator<Item = (u32, u32)>,
+        rows: impl Iterator<Item = Row>,
         replace: bool,
     ) {
-        let others = &self.sides[side.other() as usize];
-        scratch.rows.clear();
-        for (other, pair) in rows {
-            self.pairs.prefetch(pair);
-            scratch.rows.push((others.id(other), pair));
-        }
-        scratch.rows.sort_unstable();
-        scratch.ids.clear();
-        scratch.counts.clear();
-        scratch.removed.clear();
-        scratch.totals.clear();
-        scratch.totals.extend(self.sides[side as usize].totals(index));
-        let tops = self.sides[side as usize].tops(index);
-        for &(id, pair) in &scratch.rows {
+        scratch.clear();
+        scratch.changed.extend(rows);
+        let (entities, others) = (&self.sides[side as usize], &self.sides[side.other() as usize]);
+        let tops = entities.tops(index);
+        for (place, &(other, pair)) in scratch.changed.iter().enumerate() {
+            if let Some(&(_, ahead)) = scratch.changed.get(place + AHEAD) {
+                self.pairs.prefetch(ahead);
+            }
             if Lists::is_candidate(&self.pairs, tops, pair, side) {
-                scratch.ids.push(id);
-                self.pairs.extend_counts(pair, &mut scratch.counts);
+                scratch.rows.push((others.id(other), pair));
                 self.pairs.set_in_view(pair, side, true);
             } else if self.pairs.is_in_view(pair, side) {
-                scratch.removed.push(id);
+                scratch.removed.push(others.id(other));
                 self.pairs.set_in_view(pair, side, false);
             }
         }
+        scratch.rows.sort_unstable();
+        scratch.removed.sort_unstable();
+        for &(id, pair) in &scratch.rows {
+            scratch.ids.push(id);
+            self.pairs.extend_counts(pair, &mut scratch.counts);
+        }
+        scratch.totals.extend(entities.totals(index));
         sink.entity(EntityUpdate {
             entity: self.entity(side, index),
             stamp: self.progress.next,
@@ -147,18 +163,22 @@ impl Aggregator {
     }
 }
 
+/// A pair of the entity at hand: the index of the other side, and its own.
+pub(crate) type Row = (u32, u32);
+
 /// The pairs of all entities of one side, entity by entity.
 pub(crate) struct Grouped {
-    /// The index of the other side, and the pair.
-    rows: Vec<(u32, u32)>,
+    rows: Vec<Row>,
     ends: Vec<usize>,
     taken: usize,
 }
 
 impl Grouped {
-    /// The rows of `index`, oldest pair first; to be asked for one index after the other.
-    pub(crate) fn next(&mut self, index: u32) -> &[(u32, u32)] {
+    /// The rows of `index`, oldest pair first, and those behind; to be asked for one index after the
+    /// other.
+    pub(crate) fn next(&mut self, index: u32) -> (&[Row], &[Row]) {
         let from = std::mem::replace(&mut self.taken, self.ends[index as usize]);
-        &self.rows[from..self.taken]
+        let (until, behind) = self.rows.split_at(self.taken);
+        (&until[from..], behind)
     }
 }

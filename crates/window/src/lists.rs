@@ -11,7 +11,9 @@
 use crate::{
     Entry, FinalIndex,
     entities::{Candidates, Entities, Tops},
+    flush::Row,
     pairs::{Pairs, Side},
+    prefetch,
     rank::Rank,
 };
 
@@ -149,7 +151,7 @@ impl Lists {
         let all = sides[side as usize].tops(index).map_or(&[][..], |tops| &tops.pairs);
         let mut ranked = Vec::new();
         for (place, &pair) in all.iter().enumerate() {
-            if let Some(&ahead) = all.get(place + 16) {
+            if let Some(&ahead) = all.get(place + prefetch::AHEAD) {
                 pairs.prefetch(ahead);
             }
             if pairs.count(pair, slot) > 0 {
@@ -257,37 +259,47 @@ impl Lists {
         index
     }
 
-    /// Gives an entity, that has the pairs `all`, the candidates it has under the `bounds` of a snapshot.
+    /// Gives an entity, that has the rows `all`, the candidates it has under the `bounds` of a snapshot.
     pub(crate) fn restore(
         &self,
         pairs: &mut Pairs,
         sides: &mut [Entities; 2],
         (side, index): (Side, u32),
-        all: Vec<u32>,
+        all: &[Row],
         bounds: impl Fn(usize) -> Rank,
     ) {
         if all.len() <= self.high() {
             return;
         }
+        let all: Vec<u32> = all.iter().map(|&(_, pair)| pair).collect();
+        sides[side as usize].add_tops(index, Vec::new());
+        let [stores, items] = sides;
+        let (own, others) = match side {
+            Side::Store => (stores, items),
+            Side::Item => (items, stores),
+        };
+        let tops = own.tops_mut(index).expect("just added");
         for slot in 0..self.slots {
-            let bound = bounds(slot);
-            let reaches = |&&pair: &&u32| rank(pairs, sides, side, slot, pair) >= bound;
-            let mut members: Vec<u32> = all.iter().filter(reaches).copied().collect();
-            let live = members.len();
-            if bound == Rank::LOWEST {
-                members = Vec::new();
-            }
-            for &pair in &members {
-                pairs.set_member(pair, side, slot, true);
-            }
-            if slot == 0 {
-                sides[side as usize].add_tops(index, Vec::new());
-            }
-            let tops = tops(sides, (side, index, slot));
-            tops.bounds[slot] = bound;
-            tops.candidates[slot] = Candidates { live, members };
+            tops.bounds[slot] = bounds(slot);
         }
-        tops(sides, (side, index, 0)).pairs = all;
+        for (place, &pair) in all.iter().enumerate() {
+            if let Some(&ahead) = all.get(place + prefetch::AHEAD) {
+                pairs.prefetch(ahead);
+            }
+            for (slot, candidates) in tops.candidates.iter_mut().enumerate() {
+                let (count, bound) = (pairs.count(pair, slot), tops.bounds[slot]);
+                let id = || others.id(pairs.side(pair, side.other()));
+                if !Rank::reaches(count, id, bound) {
+                    continue;
+                }
+                candidates.live += 1;
+                if bound != Rank::LOWEST {
+                    candidates.members.push(pair);
+                    pairs.set_member(pair, side, slot, true);
+                }
+            }
+        }
+        tops.pairs = all;
     }
 
     /// All lists that have a bound other than the lowest.

@@ -316,7 +316,7 @@ impl Pairs {
         taken.clear();
         std::mem::swap(&mut self.dirty_view, taken);
         for (place, &Dirty { pair, .. }) in taken.iter().enumerate() {
-            if let Some(ahead) = taken.get(place + 16) {
+            if let Some(ahead) = taken.get(place + prefetch::AHEAD) {
                 self.prefetch(ahead.pair);
             }
             *self.flags_mut(pair) &= !DIRTY_VIEW;
@@ -352,7 +352,7 @@ impl Pairs {
         }
         let mut words = Vec::with_capacity(dirty.len() * (HEAD + slots));
         for (place, &pair) in dirty.iter().enumerate() {
-            if let Some(&ahead) = dirty.get(place + 16) {
+            if let Some(&ahead) = dirty.get(place + prefetch::AHEAD) {
                 self.prefetch(ahead);
             }
             words.extend_from_slice(&self.words[self.base(pair)..][..HEAD + slots]);

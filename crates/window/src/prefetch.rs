@@ -1,5 +1,8 @@
 //! A hint to the memory system.
 
+/// How many records ahead, where each needs little work but is somewhere else in memory.
+pub(crate) const AHEAD: usize = 16;
+
 /// Starts to bring `slice[place]` into the cache; does nothing if there is no such place.
 #[inline]
 #[allow(unsafe_code)]

@@ -29,6 +29,7 @@ use crate::{
     lists::{List, Lists},
     pairs::{Record, Records, Side},
     panes::{Entry, PaneNumber},
+    prefetch::AHEAD,
     rank::Rank,
 };
 
@@ -412,41 +413,75 @@ impl Restore {
         Ok(())
     }
 
+    /// Each pair is somewhere else in memory: a few are decoded, and what they need is on its way to the
+    /// cache, before the first of them is put in place.
     fn pairs(&mut self, rest: &mut &[u8]) -> Result<(), RestoreError> {
-        let mut pair = 0_u32;
-        let slots = self.state.layout.slots();
-        for _ in 0..varint::take(rest)? {
-            let step = varint::take_u32(rest)?;
-            pair = pair.checked_add(step).ok_or(RestoreError::Damaged("a pair is out of range"))?;
-            let sides = [varint::take_u32(rest)?, varint::take_u32(rest)?];
-            self.pair(pair, sides)?;
-            let bits = varint::take(rest)?;
-            if bits >> slots != 0 {
-                return Err(RestoreError::Damaged("a slot is out of range"));
+        let (mut pair, mut decoded) = (0, Vec::with_capacity(AHEAD));
+        let mut counts = Vec::with_capacity(AHEAD * self.state.layout.slots());
+        let mut left = varint::take(rest)?;
+        while left > 0 {
+            let now = left.min(AHEAD as u64);
+            left -= now;
+            for _ in 0..now {
+                let step = varint::take_u32(rest)?;
+                pair = u32::checked_add(pair, step)
+                    .ok_or(RestoreError::Damaged("a pair is out of range"))?;
+                let sides = [varint::take_u32(rest)?, varint::take_u32(rest)?];
+                decoded.push((pair, sides, self.approach(pair, sides)?));
+                self.take_counts(rest, &mut counts)?;
             }
-            for slot in 0..slots {
-                let count = if bits >> slot & 1 == 1 { varint::take(rest)? } else { 0 };
-                self.state.pairs.set_count(pair, slot, count);
+            for ((pair, sides, hash), counts) in
+                decoded.drain(..).zip(counts.chunks_exact(self.state.layout.slots()))
+            {
+                self.pair(pair, sides, hash)?;
+                for (slot, &count) in counts.iter().enumerate() {
+                    self.state.pairs.set_count(pair, slot, count);
+                }
             }
+            counts.clear();
         }
         Ok(())
     }
 
+    /// Appends the count in each slot.
+    fn take_counts(&self, rest: &mut &[u8], counts: &mut Vec<u64>) -> Result<(), RestoreError> {
+        let slots = self.state.layout.slots();
+        let bits = varint::take(rest)?;
+        if bits >> slots != 0 {
+            return Err(RestoreError::Damaged("a slot is out of range"));
+        }
+        for slot in 0..slots {
+            counts.push(if bits >> slot & 1 == 1 { varint::take(rest)? } else { 0 });
+        }
+        Ok(())
+    }
+
+    /// Starts to bring what belongs to a pair into the cache; gives the hash of one that is not there.
+    fn approach(&self, pair: u32, [store, item]: [u32; 2]) -> Result<u64, RestoreError> {
+        let Aggregator { pairs, sides: [stores, items], .. } = &self.state;
+        if (pair as usize) < pairs.len() {
+            pairs.prefetch(pair);
+            return Ok(0);
+        }
+        if store as usize >= stores.len() || item as usize >= items.len() {
+            return Err(RestoreError::Damaged("stores or items are missing"));
+        }
+        let hash = pairs.hash(stores.id(store), items.id(item));
+        pairs.prefetch_index(hash);
+        items.prefetch(item);
+        Ok(hash)
+    }
+
     /// Makes sure that `pair` is there, and is the one of these sides.
-    fn pair(&mut self, pair: u32, sides: [u32; 2]) -> Result<(), RestoreError> {
+    fn pair(&mut self, pair: u32, sides: [u32; 2], hash: u64) -> Result<(), RestoreError> {
         let known = self.state.pairs.len();
         if (pair as usize) < known {
             let same = self.state.pairs.sides(pair) == sides;
             return same.then_some(()).ok_or(RestoreError::Damaged("a pair has changed sides"));
         }
-        let [stores, items] = &self.state.sides;
-        if pair as usize != known
-            || sides[0] as usize >= stores.len()
-            || sides[1] as usize >= items.len()
-        {
+        if pair as usize != known {
             return Err(RestoreError::Damaged("pairs are missing"));
         }
-        let hash = self.state.pairs.hash(stores.id(sides[0]), items.id(sides[1]));
         self.state.add_pair(hash, sides);
         Ok(())
     }
@@ -520,10 +555,17 @@ impl Aggregator {
             .filter_map(|date| self.layout.day_slot(date))
             .collect();
         for pair in 0..self.pairs.len() as u32 {
-            for (entities, index) in self.sides.iter_mut().zip(self.pairs.sides(pair)) {
-                for (slot, count) in self.pairs.counts(pair).enumerate() {
-                    let total = entities.total_mut(index, slot);
-                    *total = total.wrapping_add(count);
+            let ahead = pair + AHEAD as u32;
+            if (ahead as usize) < self.pairs.len() {
+                self.sides[1].prefetch(self.pairs.side(ahead, Side::Item));
+            }
+            let indexes = self.pairs.sides(pair);
+            for (slot, count) in self.pairs.counts(pair).enumerate() {
+                if count > 0 {
+                    for (entities, index) in self.sides.iter_mut().zip(indexes) {
+                        let total = entities.total_mut(index, slot);
+                        *total = total.wrapping_add(count);
+                    }
                 }
             }
             for &slot in &open {
@@ -544,7 +586,7 @@ impl Aggregator {
                 let bound = |slot| {
                     bounds.get(&(side as usize, index, slot)).copied().unwrap_or(Rank::LOWEST)
                 };
-                let all = grouped.next(index).iter().map(|&(_, pair)| pair).collect();
+                let (all, _) = grouped.next(index);
                 self.lists.restore(&mut self.pairs, &mut self.sides, (side, index), all, bound);
             }
         }
