@@ -14,6 +14,10 @@ use model::{
 use random::Random;
 use window::{Aggregator, Config, EntityUpdate, FinalDay, Progress, SideOutput, Sink};
 
+/// That of the `topline` binary: large pages are worth a tenth here.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const LINES_PER_PURCHASE: usize = 5;
 const PURCHASES_PER_BATCH: usize = 512;
 const BATCHES_PER_FLUSH: usize = 8;
