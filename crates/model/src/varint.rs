@@ -69,6 +69,26 @@ pub fn take_u32(bytes: &mut &[u8]) -> Result<u32, VarintError> {
     u32::try_from(take(bytes)?).map_err(|_| VarintError::Malformed)
 }
 
+/// Appends a mark, 0 or 1, and the signed `value` if there is one.
+pub fn put_optional(out: &mut Vec<u8>, value: Option<i64>) {
+    out.push(u8::from(value.is_some()));
+    if let Some(value) = value {
+        put_signed(out, value);
+    }
+}
+
+/// Takes what [`put_optional`] wrote off the front of `bytes`.
+///
+/// # Errors
+/// As [`take`], and [`VarintError::Malformed`] if the mark is neither 0 nor 1.
+pub fn take_optional(bytes: &mut &[u8]) -> Result<Option<i64>, VarintError> {
+    match take_array(bytes)? {
+        [0] => Ok(None),
+        [1] => Ok(Some(take_signed(bytes)?)),
+        _ => Err(VarintError::Malformed),
+    }
+}
+
 /// Takes `N` bytes as they are off the front of `bytes`.
 ///
 /// # Errors
@@ -102,6 +122,16 @@ mod tests {
             put_signed(&mut bytes, value);
             assert_eq!(take_signed(&mut bytes.as_slice()), Ok(value));
         }
+    }
+
+    #[test]
+    fn optional_numbers_round_trip() {
+        for value in [None, Some(0), Some(-7)] {
+            let mut bytes = Vec::new();
+            put_optional(&mut bytes, value);
+            assert_eq!(take_optional(&mut bytes.as_slice()), Ok(value));
+        }
+        assert_eq!(take_optional(&mut &[2, 0][..]), Err(VarintError::Malformed));
     }
 
     #[test]

@@ -368,6 +368,9 @@ impl Aggregator {
         for side in Side::BOTH {
             let before = self.sides[side as usize].add_pair(sides[side as usize], pair);
             self.pairs.set_chained(pair, side, before);
+            if !self.sides[side as usize].has_tops(sides[side as usize]) {
+                self.pairs.set_in_view(pair, side, true);
+            }
         }
         pair
     }

@@ -48,7 +48,7 @@ impl FinalIndex {
     /// Total and list (in rank order) of an entity; `None` if it sold nothing that day.
     pub fn get(&self, id: u64) -> Option<(u64, Vec<Entry>)> {
         let place = self.ids.binary_search(&id).ok()?;
-        let start = if place == 0 { 0 } else { self.ends[place - 1] as usize };
+        let start = self.start(place) as usize;
         let mut rest = &self.packed[start..self.ends[place] as usize];
         let mut list = Vec::new();
         while let (Ok(entry), Ok(count)) = (varint::take(&mut rest), varint::take(&mut rest)) {
@@ -100,6 +100,51 @@ impl FinalIndex {
         Ok(index)
     }
 
+    /// Cuts it into consecutive parts of about `bytes` encoded; [`FinalIndex::append`] puts them
+    /// together again. At least one.
+    pub fn pieces(&self, bytes: usize) -> impl Iterator<Item = Self> + '_ {
+        let mut from = Some(0);
+        std::iter::from_fn(move || {
+            let first = from?;
+            let start = self.start(first);
+            // What is stored of an entity besides its list, at most three numbers.
+            let size = |end: usize| (self.start(end) - start) as usize + 30 * (end - first);
+            let more =
+                (first + 1..self.ids.len()).take_while(|&end| size(end + 1) <= bytes).count();
+            let end = (first + 1 + more).min(self.ids.len());
+            from = Some(end).filter(|&end| end < self.ids.len());
+            Some(Self {
+                ids: self.ids[first..end].to_vec(),
+                totals: self.totals[first..end].to_vec(),
+                ends: self.ends[first..end].iter().map(|end| end - start).collect(),
+                packed: self.packed[start as usize..self.start(end) as usize].to_vec(),
+            })
+        })
+    }
+
+    /// Adds the lists of `next`, whose entities must all come after those here.
+    ///
+    /// # Errors
+    /// [`VarintError::Malformed`] if they do not; nothing is added then.
+    pub fn append(&mut self, next: &Self) -> Result<(), VarintError> {
+        if let (Some(last), Some(first)) = (self.ids.last(), next.ids.first())
+            && last >= first
+        {
+            return Err(VarintError::Malformed);
+        }
+        let start = self.packed.len() as u64;
+        self.ids.extend_from_slice(&next.ids);
+        self.totals.extend_from_slice(&next.totals);
+        self.ends.extend(next.ends.iter().map(|end| start + end));
+        self.packed.extend_from_slice(&next.packed);
+        Ok(())
+    }
+
+    /// Where the list of the entity at `place` starts.
+    fn start(&self, place: usize) -> u64 {
+        place.checked_sub(1).map_or(0, |before| self.ends[before])
+    }
+
     /// Bytes of memory held.
     pub fn bytes(&self) -> usize {
         24 * self.ids.len() + self.packed.len()
@@ -128,5 +173,26 @@ mod tests {
         for end in 0..bytes.len() {
             assert!(FinalIndex::decode(&mut &bytes[..end]).is_err(), "{end}");
         }
+    }
+
+    #[test]
+    fn pieces_put_together_are_the_whole() {
+        let mut index = FinalIndex::default();
+        for id in 0..50 {
+            let list: Vec<Entry> = (0..id % 7).map(|entry| (entry, 1 + entry)).collect();
+            index.push(3 * id, id, &list);
+        }
+        for (bytes, count) in [(0, 50), (200, 10), (1 << 20, 1)] {
+            let pieces: Vec<FinalIndex> = index.pieces(bytes).collect();
+            assert!(pieces.len() >= count && (bytes > 0 || pieces.len() == count), "{bytes}");
+            let mut whole = FinalIndex::default();
+            for piece in &pieces {
+                whole.append(piece).unwrap();
+            }
+            assert_eq!(whole, index);
+            assert_eq!(whole.append(&pieces[0]), Err(VarintError::Malformed));
+            assert_eq!(whole, index);
+        }
+        assert_eq!(FinalIndex::default().pieces(9).collect::<Vec<_>>(), [FinalIndex::default()]);
     }
 }

@@ -16,11 +16,13 @@ mod panes;
 mod prefetch;
 mod radix;
 mod rank;
+mod settings;
 mod snapshot;
 mod update;
 
 pub use aggregator::{Aggregator, Applied, Stats};
 pub use config::{Config, ConfigError, Layout, PANE, UnknownWindow, WindowKind};
 pub use final_day::{Entry, FinalDay, FinalIndex};
+pub use settings::{Settings, SettingsError};
 pub use snapshot::{Restore, RestoreError, Snapshot};
 pub use update::{Entity, EntityUpdate, Progress, SideOutput, Sink};

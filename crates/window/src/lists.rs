@@ -57,7 +57,7 @@ impl Lists {
             let bound = tops.bounds[slot];
             if bound == Rank::LOWEST {
                 if before == 0 || count == 0 {
-                    self.appear(pairs, sides, (side, index, slot), count > 0);
+                    self.appear(pairs, sides, pair, (side, index, slot), count > 0);
                 }
                 continue;
             }
@@ -71,9 +71,17 @@ impl Lists {
     }
 
     /// A pair has come into a list that all pairs are in, or has gone.
-    fn appear(&mut self, pairs: &mut Pairs, sides: &mut [Entities; 2], list: List, there: bool) {
+    fn appear(
+        &mut self,
+        pairs: &mut Pairs,
+        sides: &mut [Entities; 2],
+        pair: u32,
+        list: List,
+        there: bool,
+    ) {
         let live = &mut candidates(sides, list).live;
         if there {
+            pairs.set_in_view(pair, list.0, true);
             *live += 1;
             if *live > self.high() {
                 self.choose(pairs, sides, list);
@@ -164,6 +172,9 @@ impl Lists {
         if ranked.len() > self.high() {
             self.keep_best(pairs, sides, list, ranked, former);
         } else {
+            for &(_, pair) in &ranked {
+                pairs.set_in_view(pair, side, true);
+            }
             let tops = tops(sides, list);
             tops.bounds[slot] = Rank::LOWEST;
             tops.candidates[slot] = Candidates { live: ranked.len(), members: Vec::new() };

@@ -279,14 +279,17 @@ impl Pairs {
         self.flags(pair) & Self::member_bit(side, slot) != 0
     }
 
+    /// Makes the pair a candidate for the list of its `side` in `slot`, or no longer one.
     #[inline]
     pub(crate) fn set_member(&mut self, pair: u32, side: Side, slot: usize, member: bool) {
         let bit = Self::member_bit(side, slot);
         let flags = self.flags_mut(pair);
-        *flags = if member { *flags | bit } else { *flags & !bit };
+        *flags = if member { *flags | bit | IN_VIEW << side as usize } else { *flags & !bit };
     }
 
-    /// Whether a row of the pair has been handed on to the lists of its `side`.
+    /// Whether a row of the pair may be in the lists of its `side`: it was a candidate at the last flush
+    /// or at any time since. (At any time, for another run on the same stream flushes at other offsets:
+    /// who follows that one may have the row.)
     pub(crate) fn is_in_view(&self, pair: u32, side: Side) -> bool {
         self.flags(pair) & IN_VIEW << side as usize != 0
     }

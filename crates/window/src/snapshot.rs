@@ -24,7 +24,7 @@ use model::{
 };
 
 use crate::{
-    Aggregator, Config, FinalDay, FinalIndex, Progress, WindowKind,
+    Aggregator, Config, FinalDay, FinalIndex, Progress, Settings, SettingsError,
     dedup::{ProducerState, Producers},
     lists::{List, Lists},
     pairs::{Record, Records, Side},
@@ -76,7 +76,7 @@ pub enum RestoreError {
     Version(u8),
     /// Taken with other settings.
     #[error("the snapshot was taken with other settings: {0}")]
-    Settings(String),
+    Settings(SettingsError),
     /// The bytes are not a snapshot.
     #[error("the snapshot is damaged: {0}")]
     Damaged(&'static str),
@@ -118,12 +118,12 @@ impl Aggregator {
 
     fn meta(&self) -> Vec<u8> {
         let mut bytes = vec![META, VERSION];
-        put_config(&mut bytes, &self.config);
+        Settings::of(&self.config).encode(&mut bytes);
         let Progress { next, append_time, clock, watermark: _, newest_date } = self.progress;
         varint::put(&mut bytes, next.0);
-        put_optional(&mut bytes, append_time.map(Timestamp::millis));
-        put_optional(&mut bytes, clock.map(Timestamp::millis));
-        put_optional(&mut bytes, newest_date.map(|date| i64::from(date.days())));
+        varint::put_optional(&mut bytes, append_time.map(Timestamp::millis));
+        varint::put_optional(&mut bytes, clock.map(Timestamp::millis));
+        varint::put_optional(&mut bytes, newest_date.map(|date| i64::from(date.days())));
         varint::put(&mut bytes, self.keys.forgotten());
         varint::put(&mut bytes, self.pairs.len() as u64);
         varint::put(&mut bytes, self.producers.iter().len() as u64);
@@ -266,21 +266,6 @@ impl Chunks {
     }
 }
 
-fn put_optional(out: &mut Vec<u8>, value: Option<i64>) {
-    out.push(u8::from(value.is_some()));
-    if let Some(value) = value {
-        varint::put_signed(out, value);
-    }
-}
-
-fn take_optional(bytes: &mut &[u8]) -> Result<Option<i64>, RestoreError> {
-    match varint::take_array(bytes)? {
-        [0] => Ok(None),
-        [1] => Ok(Some(varint::take_signed(bytes)?)),
-        _ => Err(RestoreError::Damaged("a mark is neither 0 nor 1")),
-    }
-}
-
 fn take_time(millis: i64) -> Result<Timestamp, RestoreError> {
     Timestamp::from_millis(millis).ok_or(RestoreError::Damaged("a time is out of range"))
 }
@@ -290,40 +275,6 @@ fn take_date(days: i64) -> Result<BusinessDate, RestoreError> {
         .ok()
         .and_then(BusinessDate::from_days)
         .ok_or(RestoreError::Damaged("a date is out of range"))
-}
-
-/// The settings that what is counted depends on, in the order they are stored. The others say only
-/// what is done from now on, so they may change.
-fn settings(config: &Config) -> [(&'static str, u64); 3] {
-    let kinds = config.kinds.iter().fold(0, |bits, &kind| bits | 1 << kind as u64);
-    [
-        ("windows", kinds),
-        ("length of the lists", u64::from(config.k)),
-        ("allowed lateness in days", u64::from(config.lateness_days)),
-    ]
-}
-
-fn put_config(out: &mut Vec<u8>, config: &Config) {
-    for (_, value) in settings(config) {
-        varint::put(out, value);
-    }
-}
-
-fn check_config(bytes: &mut &[u8], config: &Config) -> Result<(), RestoreError> {
-    for (name, wanted) in settings(config) {
-        let stored = varint::take(bytes)?;
-        if stored != wanted {
-            let show = |value| if name == "windows" { kinds(value) } else { value.to_string() };
-            let (stored, wanted) = (show(stored), show(wanted));
-            return Err(RestoreError::Settings(format!("{name} was {stored}, now {wanted}")));
-        }
-    }
-    Ok(())
-}
-
-fn kinds(bits: u64) -> String {
-    let names = WindowKind::ALL.into_iter().filter(|&kind| bits >> kind as u64 & 1 == 1);
-    names.map(WindowKind::name).collect::<Vec<_>>().join(",")
 }
 
 /// A state being put together from the chunks of its snapshots.
@@ -372,11 +323,13 @@ impl Restore {
         if version != VERSION {
             return Err(RestoreError::Version(version));
         }
-        check_config(rest, &self.state.config)?;
+        Settings::decode(rest)?
+            .check(&Settings::of(&self.state.config))
+            .map_err(RestoreError::Settings)?;
         let next = Offset(varint::take(rest)?);
-        let append_time = take_optional(rest)?.map(take_time).transpose()?;
-        let clock = take_optional(rest)?.map(take_time).transpose()?;
-        let newest_date = take_optional(rest)?.map(take_date).transpose()?;
+        let append_time = varint::take_optional(rest)?.map(take_time).transpose()?;
+        let clock = varint::take_optional(rest)?.map(take_time).transpose()?;
+        let newest_date = varint::take_optional(rest)?.map(take_date).transpose()?;
         let watermark = clock.map(|clock| clock.minus(self.state.config.disorder));
         self.state.progress = Progress { next, append_time, clock, watermark, newest_date };
         self.state.keys.restore_forgotten(varint::take(rest)?);

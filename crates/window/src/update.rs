@@ -54,7 +54,7 @@ pub struct EntityUpdate<'a> {
     pub ids: &'a [u64],
     /// The values of those rows, [`crate::Layout::slots`] for each id.
     pub counts: &'a [u64],
-    /// Ids of rows to forget; ascending, none of them in `ids`. They may be unknown.
+    /// Ids of rows to forget; ascending, none of them in `ids`. They may be unknown: see [`Sink`].
     pub removed: &'a [u64],
 }
 
@@ -63,6 +63,11 @@ pub struct EntityUpdate<'a> {
 /// One flush calls `day_closed` and `day_dropped` for each such day, then `entity` for each entity that
 /// has changed, then `progress` once. All of it belongs to the same prefix of the stream; what a
 /// reader sees before `progress` arrives may be newer than the progress it knows of, never older.
+///
+/// A flush brings up to date not only who has what the flush before handed on, but also who has, from
+/// another run on the same stream, what any flush at an offset in between would have: rows that
+/// were worth handing on at any time since are handed on or removed. This holds for each entity by
+/// itself.
 pub trait Sink {
     /// A day is final; its rows, still in some slot, no longer count for it.
     fn day_closed(&mut self, day: &Arc<FinalDay>);
