@@ -1,8 +1,10 @@
 //! The suite every backend must pass: the contract on [`Log`], scenario by scenario.
 //!
 //! A backend's test implements [`Backend`] and names it in [`conformance!`](crate::conformance),
-//! and in [`conformance_durable!`](crate::conformance_durable) if it survives a restart. Each
-//! scenario becomes a test of its own.
+//! and in [`conformance_durable!`](crate::conformance_durable) if it survives a restart, in
+//! [`conformance_trim!`](crate::conformance_trim) if it trims when it is asked to, and in
+//! [`conformance_durable_trim!`](crate::conformance_durable_trim) if it does both. Each scenario becomes a
+//! test of its own.
 
 #![allow(
     clippy::missing_panics_doc,
@@ -47,12 +49,6 @@ macro_rules! conformance {
             a_waiting_read_does_not_miss_a_race
             beyond_the_end_is_out_of_range
             large_records_pass_and_too_large_ones_do_not
-            trim_by_size
-            trim_by_age
-            trim_stops_at_not_past
-            trim_without_a_rule_keeps_all
-            trim_everything_and_go_on
-            readers_and_trims_agree
         );
     };
     (@tests $backend:expr; $($scenario:ident)*) => {$(
@@ -63,6 +59,22 @@ macro_rules! conformance {
     )*};
 }
 
+/// The scenarios of a backend that trims when it is asked to.
+#[macro_export]
+macro_rules! conformance_trim {
+    ($backend:expr) => {
+        $crate::conformance!(
+            @tests $backend;
+            trim_by_size
+            trim_by_age
+            trim_stops_at_not_past
+            trim_without_a_rule_keeps_all
+            trim_everything_and_go_on
+            readers_and_trims_agree
+        );
+    };
+}
+
 /// The scenarios of a backend that survives a restart.
 #[macro_export]
 macro_rules! conformance_durable {
@@ -70,6 +82,16 @@ macro_rules! conformance_durable {
         $crate::conformance!(
             @tests $backend;
             records_and_offsets_survive
+        );
+    };
+}
+
+/// The scenarios of a backend that does both.
+#[macro_export]
+macro_rules! conformance_durable_trim {
+    ($backend:expr) => {
+        $crate::conformance!(
+            @tests $backend;
             trims_survive
             an_emptied_partition_keeps_its_place
         );

@@ -8,8 +8,8 @@ use model::{Offset, Partition, PartitionCount, Timestamp};
 
 use crate::{AppendError, ReadError, TrimError};
 
-/// The largest record a log takes, in bytes.
-pub const MAX_RECORD_BYTES: usize = 16 << 20;
+/// The largest record a log takes, in bytes: somewhat less than the 2 MiB that a Fluvio server takes.
+pub const MAX_RECORD_BYTES: usize = 2_000_000;
 
 /// One record of a partition: an encoded batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +31,10 @@ pub struct Bounds {
 
 impl Bounds {
     /// Whether `from` can be read now; `false` if it is the next offset.
-    pub(crate) fn readable(self, partition: Partition, from: Offset) -> Result<bool, ReadError> {
+    ///
+    /// # Errors
+    /// [`ReadError::Trimmed`] below the earliest offset, [`ReadError::OutOfRange`] above the next.
+    pub fn readable(self, partition: Partition, from: Offset) -> Result<bool, ReadError> {
         let Self { earliest, next } = self;
         if from < earliest {
             Err(ReadError::Trimmed { partition, from, earliest })
@@ -140,4 +143,11 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
         partition: Partition,
         retention: Retention,
     ) -> BoxFuture<'static, Result<Bounds, TrimError>>;
+
+    /// Why appends to the partition wait for now, for longer than an append should; `None` if they do
+    /// not. Only a log that is elsewhere can be out of reach.
+    fn unavailable(&self, partition: Partition) -> Option<String> {
+        let _ = partition;
+        None
+    }
 }

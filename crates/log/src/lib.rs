@@ -14,6 +14,7 @@ mod embedded;
 mod error;
 mod memory;
 
+pub use budget::ReadBudget;
 pub use contract::{Bounds, Log, MAX_RECORD_BYTES, Record, Retention};
 pub use embedded::{CommitObserver, EmbeddedConfig, EmbeddedLog, Failure, OpenError};
 pub use error::{AppendError, ReadError, TrimError};

@@ -42,6 +42,8 @@ mod with_a_tail {
 
     log::conformance!(Embedded::new(4 << 20));
     log::conformance_durable!(Embedded::new(4 << 20));
+    log::conformance_trim!(Embedded::new(4 << 20));
+    log::conformance_durable_trim!(Embedded::new(4 << 20));
 }
 
 mod from_the_file {
@@ -49,4 +51,6 @@ mod from_the_file {
 
     log::conformance!(Embedded::new(0));
     log::conformance_durable!(Embedded::new(0));
+    log::conformance_trim!(Embedded::new(0));
+    log::conformance_durable_trim!(Embedded::new(0));
 }

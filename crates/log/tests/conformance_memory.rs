@@ -16,3 +16,4 @@ impl Backend for Memory {
 }
 
 log::conformance!(Memory);
+log::conformance_trim!(Memory);

@@ -1,0 +1,99 @@
+//! A connection to the leader of a partition, on which every request has a time limit.
+
+use std::time::Duration;
+
+use fluvio_protocol::api::Request;
+use fluvio_socket::{ClientConfig, MultiplexerSocket, VersionedSerialSocket};
+use tokio::time::{Instant, timeout};
+
+use crate::{Cluster, ClusterError};
+
+/// The most time to connect.
+const CONNECT_TIME: Duration = Duration::from_secs(5);
+/// The most time for an answer, besides what the request itself allows the server.
+const ANSWER_TIME: Duration = Duration::from_secs(5);
+
+/// Connections to the leader of one partition, made when they are needed.
+pub(crate) struct Link {
+    cluster: Cluster,
+    topic: String,
+    partition: u32,
+    socket: Option<(VersionedSerialSocket, String)>,
+    /// What the controller said before this is not believed any more.
+    since: Instant,
+}
+
+impl Link {
+    pub(crate) fn new(cluster: Cluster, topic: String, partition: u32) -> Self {
+        Self { cluster, topic, partition, socket: None, since: Instant::now() }
+    }
+
+    pub(crate) fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    pub(crate) fn partition(&self) -> u32 {
+        self.partition
+    }
+
+    /// Sends a request to the leader and waits for the answer. After any error the next call asks again
+    /// who leads, and connects anew.
+    ///
+    /// A call that is dropped on the way leaves a connection that is still in order: the late answer is
+    /// recognised by its number and passed over.
+    pub(crate) async fn call<R>(
+        &mut self,
+        request: R,
+        allowed: Duration,
+    ) -> Result<R::Response, ClusterError>
+    where
+        R: Request + Send + Sync,
+    {
+        let (socket, address) = self.connected().await?;
+        let problem = match timeout(allowed + ANSWER_TIME, socket.send_receive(request)).await {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no answer within {} s", (allowed + ANSWER_TIME).as_secs()),
+        };
+        let address = address.clone();
+        self.distrust();
+        Err(ClusterError::Spu { address, problem })
+    }
+
+    /// The leader has said that it is not, or cannot do its work.
+    pub(crate) fn distrust(&mut self) {
+        self.socket = None;
+        self.since = Instant::now();
+    }
+
+    /// An error of this partition, which the SPU has told.
+    pub(crate) fn refused(&mut self, problem: impl Into<String>) -> ClusterError {
+        self.distrust();
+        let (topic, partition) = (self.topic.clone(), self.partition);
+        ClusterError::Refused { topic, partition, problem: problem.into() }
+    }
+
+    async fn connected(&mut self) -> Result<&(VersionedSerialSocket, String), ClusterError> {
+        if self.socket.as_ref().is_none_or(|(socket, _)| socket.is_stale()) {
+            self.socket = None;
+            let leader = self.cluster.leader(&self.topic, self.partition, self.since).await?;
+            let config =
+                ClientConfig::new(&leader.address, self.cluster.connector().clone(), false);
+            let mut config = config.with_prefix_sni_domain(&leader.spu);
+            config.set_client_id("topline");
+            let problem = match timeout(CONNECT_TIME, config.connect()).await {
+                Ok(Ok(connected)) => {
+                    let (socket, config, versions) = connected.split();
+                    let socket = MultiplexerSocket::shared(socket);
+                    let socket = VersionedSerialSocket::new(socket, config, versions);
+                    return Ok(self.socket.insert((socket, leader.address)));
+                }
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => format!("no connection within {} s", CONNECT_TIME.as_secs()),
+            };
+            self.since = Instant::now();
+            return Err(ClusterError::Spu { address: leader.address, problem });
+        }
+        Ok(self.socket.as_ref().expect("looked at above"))
+    }
+}

@@ -1,0 +1,83 @@
+//! What is known of a partition, shared by those who append, read and watch.
+
+use log::Bounds;
+use model::{Offset, Partition};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::{ClusterError, back_off::BackOff};
+
+/// What of a partition can be out of order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    Append = 0,
+    Read = 1,
+    Tail = 2,
+}
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) partition: Partition,
+    bounds: watch::Sender<Bounds>,
+    /// Why each part cannot do its work for now.
+    problems: Mutex<[Option<String>; 3]>,
+    /// Readers that wait at the end.
+    pub(crate) waiting: watch::Sender<usize>,
+}
+
+impl Shared {
+    pub(crate) fn new(partition: Partition) -> Self {
+        let none = Bounds { earliest: Offset(0), next: Offset(0) };
+        Self {
+            partition,
+            bounds: watch::Sender::new(none),
+            problems: Mutex::default(),
+            waiting: watch::Sender::new(0),
+        }
+    }
+
+    pub(crate) fn bounds(&self) -> Bounds {
+        *self.bounds.borrow()
+    }
+
+    pub(crate) fn watch(&self) -> watch::Receiver<Bounds> {
+        self.bounds.subscribe()
+    }
+
+    /// Takes note of bounds that an answer of the cluster told. Answers may come out of order: bounds
+    /// only grow. Gives whether they have.
+    pub(crate) fn grow(&self, told: Bounds) -> bool {
+        self.bounds.send_if_modified(|known| {
+            let grown = Bounds {
+                earliest: known.earliest.max(told.earliest),
+                next: known.next.max(told.next),
+            };
+            let news = grown != *known;
+            *known = grown;
+            news
+        })
+    }
+
+    /// A part works.
+    pub(crate) fn works(&self, part: Part, back_off: &mut BackOff) {
+        back_off.reset();
+        if self.problems.lock()[part as usize].take().is_some() {
+            tracing::info!(partition = self.partition.0, "{part:?}: works again");
+        }
+    }
+
+    /// A part does not: says so once, and waits before the next attempt.
+    pub(crate) async fn fails(&self, part: Part, error: &ClusterError, back_off: &mut BackOff) {
+        let problem = error.to_string();
+        let known = self.problems.lock()[part as usize].replace(problem.clone());
+        if known.is_none() {
+            tracing::warn!(partition = self.partition.0, "{part:?}: {problem}; trying again");
+        }
+        back_off.pause().await;
+    }
+
+    /// Why appends are not acknowledged for now.
+    pub(crate) fn problem(&self, part: Part) -> Option<String> {
+        self.problems.lock()[part as usize].clone()
+    }
+}
