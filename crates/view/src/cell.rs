@@ -87,7 +87,7 @@ impl Cell {
             Err(at) => {
                 self.parts.reserve_exact(1);
                 self.parts.insert(at, Part::new(partition, shape.slots));
-                applied.bytes += (size_of::<Part>() + 8 * shape.slots) as isize;
+                applied.bytes += Part::base_bytes(shape.slots) as isize;
                 at
             }
         };
@@ -115,6 +115,23 @@ impl Cell {
             applied.dirty |= u16::from(wanted) << slot;
         }
         Some(applied)
+    }
+
+    /// Forgets what `partition` has said.
+    pub(crate) fn forget(&mut self, partition: Partition) -> Applied {
+        let Ok(at) = self.parts.binary_search_by_key(&partition, |part| part.partition) else {
+            return Applied::default();
+        };
+        let part = self.parts.remove(at);
+        self.version += 1;
+        for (sum, total) in self.sums.iter_mut().zip(&part.totals) {
+            *sum -= total;
+        }
+        Applied {
+            dirty: 0,
+            rows: -(part.rows.len() as isize),
+            bytes: -((part.rows.bytes() + Part::base_bytes(self.sums.len())) as isize),
+        }
     }
 
     /// Total on an open `date` over the parts for which `counts` holds.
@@ -153,6 +170,11 @@ impl Part {
             totals: vec![0; slots].into_boxed_slice(),
             rows: Rows::default(),
         }
+    }
+
+    /// Bytes of memory of a part without rows.
+    fn base_bytes(slots: usize) -> usize {
+        size_of::<Self>() + 8 * slots
     }
 
     fn take_rows(&mut self, update: &EntityUpdate<'_>, shape: &Shape) {

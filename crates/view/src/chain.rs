@@ -134,6 +134,14 @@ impl Chain {
         self.state.lock().days.clear();
     }
 
+    /// Forgets all lists: the next reader has to scan.
+    pub(crate) fn forget_all(&self) {
+        let mut state = self.state.lock();
+        state.slots.iter_mut().for_each(Candidates::invalidate);
+        state.days.clear();
+        self.version.fetch_add(1, Ordering::SeqCst);
+    }
+
     /// The best `k`. Scans all entities if the candidates are stale. `is_final` tells that no total
     /// will change again.
     pub(crate) fn list(

@@ -6,7 +6,8 @@ use window::{Entity, FinalDay, FinalIndex};
 
 use crate::{cell::Cell, chain::Chain, shape::Shape};
 
-/// The cells of all entities of an index. An entity, once known, stays.
+/// The cells of all entities of an index. An entity, once known, keeps its cell; one without
+/// parts is not known any more.
 pub(crate) type Cells = DashMap<u64, Cell, RandomState>;
 
 /// Many more than threads, for a reader that ranks a long list holds its shard meanwhile.

@@ -15,6 +15,7 @@ mod as_of;
 mod candidates;
 mod cell;
 mod chain;
+pub mod feed;
 mod finals;
 mod index;
 mod query;

@@ -1,12 +1,14 @@
 //! What the slots of a row mean to the view.
 
 use model::BusinessDate;
-use window::{Config, Layout, WindowKind};
+use window::{Config, Layout, Settings, WindowKind};
 
 /// The layout of the rows, with the parts of the settings that a reader needs.
 #[derive(Debug)]
 pub(crate) struct Shape {
     pub(crate) layout: Layout,
+    /// What the rows depend on.
+    pub(crate) settings: Settings,
     /// Number of slots of a row.
     pub(crate) slots: usize,
     /// The greatest `k`.
@@ -32,6 +34,7 @@ impl Shape {
             retention_days: config.day_retention_days as i32,
             day_slots,
             layout,
+            settings: Settings::of(config),
         }
     }
 

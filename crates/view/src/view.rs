@@ -77,6 +77,8 @@ pub(crate) struct PartitionState {
     pub(crate) ready: AtomicBool,
     /// Whether a writer exists.
     pub(crate) taken: AtomicBool,
+    /// Whether entities may have a part of the partition.
+    pub(crate) filled: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -176,6 +178,7 @@ impl View {
             progress: watch::Sender::new(Progress::default()),
             ready: AtomicBool::new(false),
             taken: AtomicBool::new(false),
+            filled: AtomicBool::new(false),
         });
         Arc::new(Self {
             count: config.partitions,
@@ -434,7 +437,7 @@ impl View {
         let (entries, version) = match Place::of(query.subject) {
             Place::Entity(kind, id) => {
                 let index = self.index(kind);
-                let cell = index.cells.get(&id);
+                let cell = index.cells.get(&id).filter(|cell| !cell.parts.is_empty());
                 if let Some(cell) = &cell {
                     reading.see(cell);
                 } else if !self.sold_before(kind, id) {

@@ -9,6 +9,7 @@ use crate::{
     cell::{Applied, Cell},
     chain::Dirty,
     index::IndexKind,
+    shape::Shape,
     view::View,
 };
 
@@ -23,6 +24,8 @@ pub struct PartitionWriter {
     view: Arc<View>,
     partition: Partition,
     ready: bool,
+    /// Whether an update that replaces is taken even if it is older.
+    rewind: bool,
     /// What the flush under way has changed in the totals.
     dirty_stores: Vec<Dirty>,
     dirty_items: Vec<Dirty>,
@@ -42,6 +45,7 @@ impl PartitionWriter {
             view,
             partition,
             ready,
+            rewind: !ready,
             dirty_stores: Vec::new(),
             dirty_items: Vec::new(),
             dropped: Vec::new(),
@@ -50,9 +54,19 @@ impl PartitionWriter {
         }
     }
 
+    /// Which partition.
+    pub fn partition(&self) -> Partition {
+        self.partition
+    }
+
+    pub(crate) fn shape(&self) -> &Shape {
+        &self.view.shape
+    }
+
     /// The partition has been recovered; reads are answered once all are ready.
     pub fn ready(&mut self) {
         self.ready = true;
+        self.rewind = false;
         self.view.set_ready(self.partition, true);
     }
 
@@ -60,24 +74,56 @@ impl PartitionWriter {
     /// are forgotten: the new run hands them on again.
     pub fn not_ready(&mut self) {
         self.ready = false;
+        self.rewind = true;
         self.view.set_ready(self.partition, false);
         self.view.finals.clear(self.partition);
         self.view.index(IndexKind::Stores).chain.forget_days();
         self.view.index(IndexKind::Items).chain.forget_days();
     }
 
+    /// Starts with nothing: forgets all entities and closed days of the partition, which is not ready
+    /// afterwards. From then on, no update is taken that is older than what came before it.
+    ///
+    /// Visits all entities of the view if the partition has any.
+    pub fn forget(&mut self) {
+        self.not_ready();
+        self.rewind = false;
+        self.dropped.clear();
+        let state = &self.view.partitions[self.partition.0 as usize];
+        if state.filled.swap(false, Ordering::SeqCst) {
+            for kind in [IndexKind::Stores, IndexKind::Items] {
+                let index = self.view.index(kind);
+                for mut cell in index.cells.iter_mut() {
+                    let gone = cell.forget(self.partition);
+                    self.rows += gone.rows;
+                    self.bytes += gone.bytes;
+                }
+                // After the cells: a scan that met some of them is not believed.
+                index.chain.forget_all();
+            }
+        }
+        self.view.add_size(std::mem::take(&mut self.rows), std::mem::take(&mut self.bytes));
+    }
+
     fn apply(&mut self, kind: IndexKind, id: u64, update: &EntityUpdate<'_>) -> Option<Applied> {
         let shape = &self.view.shape;
         let index = self.view.index(kind);
         let bounds = index.chain.bounds();
-        let rewind = !self.ready;
         // An entity is known once something was sold.
         if update.totals.iter().any(|&total| total > 0) {
             let mut cell = index.cells.entry(id).or_insert_with(|| Cell::new(shape.slots));
-            cell.apply(self.partition, update, shape, bounds, rewind)
+            cell.apply(self.partition, update, shape, bounds, self.rewind)
         } else {
             let mut cell = index.cells.get_mut(&id)?;
-            cell.apply(self.partition, update, shape, bounds, rewind)
+            cell.apply(self.partition, update, shape, bounds, self.rewind)
+        }
+    }
+
+    /// Notes that the view has something of the partition.
+    fn fill(&self) {
+        let filled = &self.view.partitions[self.partition.0 as usize].filled;
+        if !filled.load(Ordering::Relaxed) {
+            filled.store(true, Ordering::SeqCst);
         }
     }
 
@@ -126,6 +172,7 @@ impl Sink for PartitionWriter {
 
     fn entity(&mut self, update: EntityUpdate<'_>) {
         let (kind, id) = IndexKind::place(update.entity);
+        self.fill();
         let Some(applied) = self.apply(kind, id, &update) else { return };
         self.rows += applied.rows;
         self.bytes += applied.bytes;
