@@ -14,7 +14,7 @@ use fluvio_testing::TestCluster;
 use log::{Log, conformance::Backend};
 use model::PartitionCount;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A topic of its own on the one cluster of all scenarios.
 struct Fluvio {
