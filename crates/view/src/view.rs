@@ -12,6 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use model::{BusinessDate, Offset, Partition, PartitionCount, Position, Timestamp};
+use parking_lot::Mutex;
 use tokio::{
     sync::watch,
     time::{Instant, timeout_at},
@@ -61,6 +62,8 @@ pub struct View {
     missing: AtomicU32,
     /// Days of the newest date any partition has seen; `i32::MIN` before the first.
     newest_date: AtomicI32,
+    /// The same for each partition, to tell `newest_date` from.
+    newest_dates: Mutex<Box<[i32]>>,
     stores: Index,
     items: Index,
     pub(crate) finals: Finals,
@@ -185,6 +188,7 @@ impl View {
             partitions: partitions.collect(),
             missing: AtomicU32::new(config.partitions.get()),
             newest_date: AtomicI32::new(i32::MIN),
+            newest_dates: Mutex::new(config.partitions.iter().map(|_| i32::MIN).collect()),
             stores: Index::new(IndexKind::Stores, &shape),
             items: Index::new(IndexKind::Items, &shape),
             finals: Finals::new(config.partitions),
@@ -342,8 +346,19 @@ impl View {
     }
 
     /// A partition has seen `date`. Returns whether it is the newest of all.
-    pub(crate) fn raise_newest_date(&self, date: BusinessDate) -> bool {
+    pub(crate) fn raise_newest_date(&self, partition: Partition, date: BusinessDate) -> bool {
+        let mut dates = self.newest_dates.lock();
+        let known = &mut dates[partition.0 as usize];
+        *known = date.days().max(*known);
         self.newest_date.fetch_max(date.days(), Ordering::SeqCst) < date.days()
+    }
+
+    /// What the partition has seen is forgotten.
+    pub(crate) fn forget_newest_date(&self, partition: Partition) {
+        let mut dates = self.newest_dates.lock();
+        dates[partition.0 as usize] = i32::MIN;
+        let newest = dates.iter().copied().max().unwrap_or(i32::MIN);
+        self.newest_date.store(newest, Ordering::SeqCst);
     }
 
     pub(crate) fn set_ready(&self, partition: Partition, ready: bool) {

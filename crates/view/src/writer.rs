@@ -102,6 +102,12 @@ impl PartitionWriter {
                 index.chain.forget_all();
             }
         }
+        state.progress.send_replace(Progress::default());
+        self.view.forget_newest_date(self.partition);
+        self.report_size();
+    }
+
+    fn report_size(&mut self) {
         self.view.add_size(std::mem::take(&mut self.rows), std::mem::take(&mut self.bytes));
     }
 
@@ -189,7 +195,9 @@ impl Sink for PartitionWriter {
     /// does not find a day any more sees that it is not kept.
     fn progress(&mut self, progress: &Progress) {
         self.refresh_chains(progress);
-        let new_date = progress.newest_date.is_some_and(|date| self.view.raise_newest_date(date));
+        let new_date = progress
+            .newest_date
+            .is_some_and(|date| self.view.raise_newest_date(self.partition, date));
         self.publish(progress);
         for date in self.dropped.drain(..) {
             self.view.finals.remove(self.partition, date);
@@ -198,12 +206,14 @@ impl Sink for PartitionWriter {
             self.view.index(IndexKind::Stores).chain.forget_days();
             self.view.index(IndexKind::Items).chain.forget_days();
         }
-        self.view.add_size(std::mem::take(&mut self.rows), std::mem::take(&mut self.bytes));
+        self.report_size();
     }
 }
 
 impl Drop for PartitionWriter {
     fn drop(&mut self) {
+        // A flush may have been interrupted.
+        self.report_size();
         let state = &self.view.partitions[self.partition.0 as usize];
         state.taken.store(false, Ordering::SeqCst);
     }

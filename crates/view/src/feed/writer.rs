@@ -129,7 +129,8 @@ pub struct Flush<'a, E> {
 impl<E: FnMut(Bytes)> Flush<'_, E> {
     /// Emits a record of what there is.
     fn emit(&mut self) {
-        let record = mem::take(&mut self.body).record(&self.header, &self.dropped);
+        let dropped = if self.header.last { self.dropped.as_slice() } else { &[] };
+        let record = mem::take(&mut self.body).record(&self.header, dropped);
         self.fits &= record.len() <= self.writer.limits.max_bytes;
         // Without one part the others are of no use, and the flush does not end.
         if self.fits {

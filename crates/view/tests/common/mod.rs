@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "each test uses a part")]
 
+pub(crate) mod feed;
+
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
