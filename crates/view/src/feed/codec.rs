@@ -13,8 +13,8 @@
 //! - dropped: count `u` · date `i` each; none but in a last part
 //! - entity: mark (1: item, 2: replaces, added) · id `u` · totals as counts · rows `u` · (id `u` ·
 //!   counts) each · removed `u` · id `u` each; all ids but the first less the one before
-//! - counts: bits `u` of the slots that differ from the slot before (the first: from 0) · those
-//!   counts `u`. A pair that sold once has the same count in most windows.
+//! - counts: bits `u` of the slots that differ from the last count before them that is not 0 (if there
+//!   is none: from 0) · those counts `u`. A pair that sold once has the same count in most windows.
 //!
 //! Every value has exactly one form.
 
@@ -284,18 +284,16 @@ impl Body {
 }
 
 fn put_counts(out: &mut Vec<u8>, counts: &[u64]) {
-    let (mut bits, mut before) = (0, 0);
+    let (mut bits, mut last) = (0, 0);
     for (slot, &count) in counts.iter().enumerate() {
-        bits |= u64::from(count != before) << slot;
-        before = count;
+        bits |= u64::from(count != last) << slot;
+        last = if count == 0 { last } else { count };
     }
     varint::put(out, bits);
-    before = 0;
-    for &count in counts {
-        if count != before {
+    for (slot, &count) in counts.iter().enumerate() {
+        if bits >> slot & 1 == 1 {
             varint::put(out, count);
         }
-        before = count;
     }
 }
 
@@ -305,16 +303,18 @@ fn take_counts(rest: &mut &[u8], slots: usize, counts: &mut Vec<u64>) -> Result<
     if bits >> slots != 0 {
         return Err(FeedError::Malformed("a slot is out of range"));
     }
-    let mut before = 0;
+    let mut last = 0;
     for slot in 0..slots {
-        if bits >> slot & 1 == 1 {
-            let count = varint::take(rest)?;
-            if count == before {
-                return Err(FeedError::Malformed("a count is marked as different and is not"));
-            }
-            before = count;
+        if bits >> slot & 1 == 0 {
+            counts.push(last);
+            continue;
         }
-        counts.push(before);
+        let count = varint::take(rest)?;
+        if count == last {
+            return Err(FeedError::Malformed("a count is marked as different and is not"));
+        }
+        last = if count == 0 { last } else { count };
+        counts.push(count);
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ use view::{
     Format, List, Query, ReadError, Subject, View, ViewConfig,
     feed::{FeedLimits, FeedWriter, Outcome, Replica, WriterId},
 };
-use window::{Aggregator, Config, SideOutput, Sink, WindowKind};
+use window::{Aggregator, Config, SideOutput, WindowKind};
 
 use super::Ends;
 
@@ -92,7 +92,7 @@ fn at(millis: i64) -> Timestamp {
 
 fn purchase(random: &mut Random, stores: &[StoreId], date: BusinessDate, time: i64) -> Purchase {
     let store = stores[random.below(stores.len() as u64).min(random.below(20)) as usize];
-    let lines = (0..1 + random.below(4)).map(|_| Line {
+    let lines = (0..=random.below(4)).map(|_| Line {
         item: ItemId(random.below(ITEMS).min(random.below(3 * ITEMS))),
         quantity: random.below(6) as u32,
     });
@@ -313,22 +313,8 @@ impl Follower {
         }
     }
 
+    /// Gaps seen in both partitions.
     pub(crate) fn gaps(&self) -> u64 {
         self.replicas.iter().map(Replica::gaps).sum()
     }
-}
-
-/// A sink that only counts what it is given.
-#[derive(Debug, Default)]
-pub(crate) struct Counting {
-    pub(crate) rows: usize,
-}
-
-impl Sink for Counting {
-    fn day_closed(&mut self, _: &Arc<window::FinalDay>) {}
-    fn day_dropped(&mut self, _: BusinessDate) {}
-    fn entity(&mut self, update: window::EntityUpdate<'_>) {
-        self.rows += update.ids.len();
-    }
-    fn progress(&mut self, _: &window::Progress) {}
 }
