@@ -134,9 +134,11 @@ impl Chain {
         self.state.lock().days.clear();
     }
 
-    /// Forgets all lists: the next reader has to scan.
+    /// Forgets all lists and the time: the next reader has to scan, and goes by the progress of the
+    /// partitions until a flush is taken in.
     pub(crate) fn forget_all(&self) {
         let mut state = self.state.lock();
+        self.clock.store(i64::MIN, Ordering::SeqCst);
         state.slots.iter_mut().for_each(Candidates::invalidate);
         state.days.clear();
         self.version.fetch_add(1, Ordering::SeqCst);

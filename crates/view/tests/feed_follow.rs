@@ -25,7 +25,9 @@ enum Event {
     Again(usize),
     /// What it has not appended is given up.
     Lose,
-    /// A new run takes its place, from a checkpoint so many batches back.
+    /// It writes a checkpoint.
+    Save,
+    /// A new run takes its place, from the last checkpoint; it applies so many batches before it goes on.
     Die(usize),
 }
 
@@ -53,6 +55,7 @@ fn event() -> impl Strategy<Value = Event> {
         8 => (1_usize..12).prop_map(Event::Append),
         1 => (1_usize..5).prop_map(Event::Again),
         1 => Just(Event::Lose),
+        1 => Just(Event::Save),
         1 => (0_usize..12).prop_map(Event::Die),
     ]
 }
@@ -114,9 +117,12 @@ impl World {
             Event::Append(count) => worker.append(count, feed),
             Event::Again(count) => worker.append_again(count, feed),
             Event::Lose => worker.lose(),
-            Event::Die(back) => {
+            Event::Save => worker.save(),
+            Event::Die(count) => {
                 let mut new = self.start(p);
-                apply(&mut new.state, &self.streams[p], at.saturating_sub(back));
+                new.restore(&self.workers[p][w]);
+                let at = new.state.progress().next.0 as usize;
+                apply(&mut new.state, &self.streams[p], at + count);
                 self.workers[p][w] = new;
             }
         }
@@ -136,7 +142,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
     fn replicas_have_the_lists_of_the_cores(

@@ -15,7 +15,7 @@ use view::{
     Format, List, Query, ReadError, Subject, View, ViewConfig,
     feed::{FeedLimits, FeedWriter, Outcome, Replica, WriterId},
 };
-use window::{Aggregator, Config, SideOutput, WindowKind};
+use window::{Aggregator, Config, Restore, SideOutput, WindowKind};
 
 use super::Ends;
 
@@ -179,6 +179,7 @@ pub(crate) struct Worker {
     begun: Offset,
     /// The records appended last.
     recent: Vec<(Bytes, Offset)>,
+    checkpoint: Option<Vec<Vec<u8>>>,
 }
 
 #[derive(Debug)]
@@ -201,6 +202,24 @@ impl Worker {
             outbox: VecDeque::new(),
             begun: Offset(0),
             recent: Vec::new(),
+            checkpoint: None,
+        }
+    }
+
+    /// What a checkpoint of its state would hold.
+    pub(crate) fn save(&mut self) {
+        self.checkpoint = Some(self.state.snapshot(true).encode());
+    }
+
+    /// Goes on from the checkpoint of another run; from the beginning, if there is none.
+    pub(crate) fn restore(&mut self, other: &Self) {
+        self.checkpoint.clone_from(&other.checkpoint);
+        if let Some(chunks) = &self.checkpoint {
+            let mut restore = Restore::new(config().window);
+            for chunk in chunks {
+                restore.chunk(chunk).unwrap();
+            }
+            self.state = restore.finish().unwrap();
         }
     }
 
