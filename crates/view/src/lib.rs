@@ -8,6 +8,8 @@
 //!   these rows;
 //! - a *chain-wide* list is the best of the totals of all entities, each summed over the partitions.
 //!
+//! A view in another process than the aggregation is filled through a [`feed`].
+//!
 //! What a reader is told of the age of a list is noted before the list is read, and a writer publishes its
 //! progress after everything else of a flush: a list may be newer than its position says, never older.
 
