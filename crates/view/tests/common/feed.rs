@@ -155,6 +155,8 @@ pub(crate) fn assert_same(replica: &View, straight: &View) {
         assert_eq!(query, same);
         assert_eq!(got, wanted, "{query:?}");
     }
+    let size = |view: &View| (view.stats().rows, view.stats().closed_days);
+    assert_eq!(size(replica), size(straight), "rows and closed days");
 }
 
 /// The feed of one partition: records, with the purchase offset each goes to.
