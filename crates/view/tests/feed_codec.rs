@@ -267,6 +267,28 @@ fn an_entity_larger_than_a_record_calls_for_a_keyframe() {
     assert_eq!(replica.progress().map(|progress| progress.next), Some(Offset(5)));
 }
 
+/// Days are closed as soon as they are whole, and dropped when a flush ends.
+#[test]
+fn a_worker_may_drop_a_day_before_the_view_would() {
+    let mut writer = writer(FeedLimits { target_bytes: 1, ..FeedLimits::default() });
+    let view = view();
+    let mut replica = ready_replica(&view, &keyframe(&mut writer));
+    let mut records = delta(&mut writer);
+    let (next, date) = (progress(8), BusinessDate::from_days(-1).unwrap());
+    let mut flush = writer.delta(&next, |record| records.push(record));
+    flush.day_dropped(date);
+    flush.entity(update(&next, &[200, 0, 0, 0, 0]));
+    flush.entity(update(&next, &[300, 0, 0, 0, 0]));
+    flush.progress(&next);
+    let mut days = Vec::new();
+    for record in &records {
+        replica.apply(Offset(1), record).unwrap();
+        days.push(view.stats().closed_days);
+    }
+    // Stores of the day, its items, an entity; then two entities.
+    assert_eq!(days, [0, 1, 1, 1, 0]);
+}
+
 /// A new replica starts at the keyframe that the last record names.
 #[test]
 fn the_last_record_says_where_to_start() {

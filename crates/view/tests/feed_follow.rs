@@ -252,6 +252,25 @@ fn a_keyframe_after_a_flush_is_passed_over() {
     assert_eq!(config().partitions.get(), 2);
 }
 
+/// What was lost tells of days that were dropped; the keyframe that ends the gap does not name them.
+#[test]
+fn a_keyframe_after_a_gap_leaves_no_day_that_is_not_kept() {
+    let mut world = World::new(4, 400);
+    let mut follower = Follower::join(view(), &world.feeds);
+    for (count, lost) in [(25, false), (30, true), (5, false)] {
+        for p in 0..2 {
+            world.happen(p, 0, Event::Apply(count));
+            world.happen(p, 0, Event::Flush);
+            world.happen(p, 0, if lost { Event::Lose } else { Event::Append(usize::MAX) });
+        }
+        let before = follower.view.stats().closed_days;
+        follower.follow(&world.feeds);
+        follower.check(&world.streams);
+        assert_eq!(before == follower.view.stats().closed_days, lost);
+    }
+    assert_eq!(follower.settled(), Some([60, 60]));
+}
+
 /// Keyframes of two workers, one behind the other, that get mixed: the newer values stay.
 #[test]
 fn a_new_replica_takes_mixed_keyframes() {
