@@ -100,7 +100,7 @@ impl Run {
         if header.part > self.next_part {
             self.pass(Outcome::Partial);
         }
-        self.next_part = header.part + 1;
+        self.next_part = header.part.saturating_add(1);
         self.passed
     }
 
@@ -180,11 +180,6 @@ impl Replica {
     /// Deltas that could not be applied because something before them is missing.
     pub fn gaps(&self) -> u64 {
         self.gaps
-    }
-
-    /// Gives the writer back; the view keeps what it has.
-    pub fn into_writer(self) -> PartitionWriter {
-        self.writer
     }
 
     fn take(&mut self, mut record: &[u8]) -> Result<Outcome, FeedError> {
