@@ -28,6 +28,11 @@ pub struct IngestArgs {
     #[arg(long, env = "TOPLINE_TICK_INTERVAL", default_value = "1s", value_parser = parse_duration)]
     pub tick_interval: Duration,
 
+    /// Time for purchases to become durable; then the answer is 503, and they may or may not have been
+    /// taken
+    #[arg(long, env = "TOPLINE_APPEND_TIMEOUT", default_value = "10s", value_parser = parse_duration)]
+    pub append_timeout: Duration,
+
     /// Token that a POST must carry (`Authorization: Bearer …`); without it, anyone may write
     #[arg(long, env = "TOPLINE_WRITE_TOKEN", hide_env_values = true)]
     pub write_token: Option<WriteToken>,
@@ -59,6 +64,7 @@ impl Default for IngestArgs {
             max_batch_bytes: 256 * 1024,
             max_queued_purchases: 32_768,
             tick_interval: Duration::from_secs(1),
+            append_timeout: Duration::from_secs(10),
             write_token: None,
             max_purchase_bytes: 256 * 1024,
             max_bulk_bytes: 16 * 1024 * 1024,

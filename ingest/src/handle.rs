@@ -4,11 +4,13 @@ use std::{
     collections::BTreeMap,
     hash::{BuildHasher, Hasher, RandomState},
     sync::{Arc, PoisonError, RwLock},
+    time::Duration,
 };
 
 use log::{AppendError, Log};
 use model::{Partition, PartitionCount, Position, ProducerId, Purchase};
 use telemetry::IngestMetrics;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -27,6 +29,8 @@ pub struct IngestHandle {
 #[derive(Debug)]
 struct Inner {
     partitions: PartitionCount,
+    log: Arc<dyn Log>,
+    append_timeout: Duration,
     queues: Vec<Queue>,
     batchers: TaskTracker,
     failure: Arc<Failure>,
@@ -43,6 +47,17 @@ pub enum SubmitError {
     /// What purchases lead to has no room for more; nothing of the request was taken.
     #[error("{0}")]
     Refused(String),
+    /// The stream cannot be reached; nothing of the request was taken.
+    #[error("partition {partition} is out of reach: {reason}")]
+    Unavailable {
+        /// Where.
+        partition: Partition,
+        /// Why.
+        reason: String,
+    },
+    /// Not durable in time; some of the purchases may have been taken, or all of them.
+    #[error("partition {0} was not durable in time")]
+    Late(Partition),
     /// Ingest is shutting down, or the log has stopped; nothing of the request was taken.
     #[error("{0}")]
     Closed(String),
@@ -96,6 +111,8 @@ pub fn start(
         .unzip();
     let inner = Arc::new(Inner {
         partitions,
+        log: Arc::clone(log),
+        append_timeout: args.append_timeout,
         queues,
         batchers: TaskTracker::new(),
         failure,
@@ -123,13 +140,17 @@ impl IngestHandle {
     /// # Errors
     /// [`SubmitError`] says whether some may have been taken.
     pub async fn submit(&self, purchases: Vec<Purchase>) -> Result<Position, SubmitError> {
+        let deadline = Instant::now() + self.inner.append_timeout;
         let mut waiting = Vec::new();
         for (partition, reservation, purchases) in self.reserve(purchases)? {
             waiting.push((partition, reservation.submit(purchases)));
         }
         let mut position = Position::default();
         for (partition, done) in waiting {
-            let offset = done.await.map_err(|_| SubmitError::Stopped(self.reason()))?;
+            let offset = timeout_at(deadline, done)
+                .await
+                .map_err(|_| SubmitError::Late(partition))?
+                .map_err(|_| SubmitError::Stopped(self.reason()))?;
             position.advance(partition, offset.next());
         }
         Ok(position)
@@ -156,6 +177,9 @@ impl IngestHandle {
                 let queue = &self.inner.queues[partition.0 as usize];
                 if queue.is_closed() {
                     return Err(SubmitError::Closed(self.reason()));
+                }
+                if let Some(reason) = self.inner.log.unavailable(partition) {
+                    return Err(SubmitError::Unavailable { partition, reason });
                 }
                 let reservation =
                     queue.reserve(purchases.len()).ok_or(SubmitError::Full(partition))?;

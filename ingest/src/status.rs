@@ -59,14 +59,16 @@ impl Refusal {
             Self::Request(error) => error,
             Self::Parse(_) | Self::Clock(_) | Self::Key(_) => HttpError::bad_request(message),
             Self::Busy => HttpError::unavailable(message, RETRY_AFTER),
-            Self::Submit(SubmitError::Full(_) | SubmitError::Closed(_)) => HttpError::unavailable(
+            Self::Submit(
+                SubmitError::Full(_) | SubmitError::Closed(_) | SubmitError::Unavailable { .. },
+            ) => HttpError::unavailable(
                 format!("nothing was taken: {message}, try again later"),
                 RETRY_AFTER,
             ),
             Self::Submit(SubmitError::Refused(_)) => {
                 HttpError::unavailable(format!("nothing was taken: {message}"), RETRY_AFTER_ROOM)
             }
-            Self::Submit(SubmitError::Stopped(_)) => HttpError::unavailable(
+            Self::Submit(SubmitError::Stopped(_) | SubmitError::Late(_)) => HttpError::unavailable(
                 format!("the purchase may or may not have been taken: {message}"),
                 RETRY_AFTER,
             ),
@@ -84,6 +86,7 @@ impl Refusal {
             Self::Clock(_) => "clock",
             Self::Busy | Self::Submit(SubmitError::Full(_)) => "overloaded",
             Self::Submit(SubmitError::Refused(_)) => "saturated",
+            Self::Submit(SubmitError::Unavailable { .. } | SubmitError::Late(_)) => "unavailable",
             Self::Submit(SubmitError::Closed(_) | SubmitError::Stopped(_)) => "stopped",
         }
     }

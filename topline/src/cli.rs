@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand};
 use telemetry::LogFormat;
 use tokio::runtime::Runtime;
 
-use crate::{demo::DemoArgs, serve::ServerArgs};
+use crate::{demo::DemoArgs, serve::ServerArgs, setup::SetupArgs};
 
 /// What sells best, where, right now: top lists from a stream of purchases.
 #[derive(Debug, Parser)]
@@ -26,10 +26,12 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Serve everything from one process, on an embedded log
+    /// Serve everything from one process, on an embedded log or a Fluvio cluster
     Serve(ServerArgs),
     /// Play a day of purchases against a server of its own, check every answer, and go on serving
     Demo(DemoArgs),
+    /// Get a Fluvio cluster ready: register its SPUs, make the topics, wait until all are in service
+    Setup(SetupArgs),
 }
 
 impl Cli {
@@ -37,7 +39,8 @@ impl Cli {
     pub(crate) fn log_filter(&self) -> &str {
         match (&self.log, &self.command) {
             (Some(filter), _) => filter,
-            (None, Command::Serve(_)) => "info",
+            // The client of Fluvio tells of every connection; what matters of that is said by ours.
+            (None, Command::Serve(_) | Command::Setup(_)) => "info,fluvio=warn,fluvio_log=info",
             (None, Command::Demo(_)) => "warn",
         }
     }

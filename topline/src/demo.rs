@@ -14,6 +14,7 @@ use std::{
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use comfy_table::{CellAlignment, Table};
+use fluvio_log::{Cluster, Topic, setup};
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressStyle};
 use loadgen::{
     Client, Entry, List, Progress, Report, Verification, VerifyOptions, bulk, replay,
@@ -88,8 +89,12 @@ pub(crate) struct Outcome {
 }
 
 /// `topline demo`: starts a server, plays against it, and serves on until Ctrl-C or SIGTERM.
-pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<()> {
+pub(crate) async fn run(mut args: DemoArgs) -> anyhow::Result<()> {
     args.check()?;
+    let topic = DemoTopic::make(&args.server).await?;
+    if let Some(topic) = &topic {
+        args.server.stream.purchases_topic.clone_from(&topic.name);
+    }
     let config = args.server.job.window()?;
     // Removed when the demo ends.
     let temporary = tempfile::tempdir().context("cannot make a temporary directory")?;
@@ -116,8 +121,41 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<()> {
             () = serve::terminated() => {}
         }
     };
-    Box::pin(running.until(stop)).await?;
-    outcome
+    let ended = Box::pin(running.until(stop)).await;
+    if let Some(topic) = topic {
+        topic.remove().await?;
+    }
+    ended.and(outcome)
+}
+
+/// A topic for one demo alone: what others sent would look like a difference.
+struct DemoTopic {
+    cluster: Cluster,
+    name: String,
+}
+
+impl DemoTopic {
+    /// Makes one, if there is a cluster.
+    async fn make(server: &ServerArgs) -> anyhow::Result<Option<Self>> {
+        let Some(cluster) = server.stream.cluster.cluster()? else { return Ok(None) };
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let name = format!("topline-demo-{}", since_epoch.as_millis());
+        let topic = Topic {
+            name: name.clone(),
+            partitions: server.partitions.get(),
+            replication: 1,
+            retention: Duration::from_hours(24),
+            max_partition_bytes: None,
+            segment_bytes: 64 << 20,
+        };
+        setup(&cluster, &[], &[topic], server.stream.fluvio_wait).await?;
+        Ok(Some(Self { cluster, name }))
+    }
+
+    async fn remove(&self) -> anyhow::Result<()> {
+        let removed = self.cluster.delete_topic(&self.name).await;
+        removed.with_context(|| format!("the topic '{}' is left on the cluster", self.name))
+    }
 }
 
 /// Plays, shows and checks against the server at `base_url`, which aggregates by `config`.

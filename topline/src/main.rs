@@ -6,6 +6,8 @@ mod admin;
 mod cli;
 mod demo;
 mod serve;
+mod setup;
+mod stream;
 
 use std::process::ExitCode;
 
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
                 match cli.command {
                     Command::Serve(args) => serve::run(args).await,
                     Command::Demo(args) => Box::pin(demo::run(args)).await,
+                    Command::Setup(args) => setup::run(args).await,
                 }
             })
         });

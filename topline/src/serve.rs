@@ -1,4 +1,4 @@
-//! All services in one process, on the embedded log.
+//! All services in one process, on the embedded log or a Fluvio cluster.
 //!
 //! Start: listeners, log, view, job, ingest. Stop, in the order that loses nothing: no new requests and
 //! those at hand answered; what is queued made durable; the job's last checkpoints; the log.
@@ -13,10 +13,9 @@ use clap::Args;
 use futures_util::future::BoxFuture;
 use http_server::{Condition, ListenerConfig, Readiness, RouteTable, admin_routes};
 use ingest::{Downstream, IngestArgs, IngestHandle};
-use log::{CommitObserver, EmbeddedConfig, EmbeddedLog, Log};
 use model::{Offset, Partition, PartitionCount, Position};
 use stream_job::{Job, Saturated};
-use telemetry::{LogMetrics, Metrics};
+use telemetry::Metrics;
 use tokio::{
     net::{TcpListener, TcpSocket},
     signal::unix::{SignalKind, signal},
@@ -24,9 +23,12 @@ use tokio::{
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
-use view::{StreamEnd, View, ViewConfig};
+use view::{View, ViewConfig};
 
-use crate::admin;
+use crate::{
+    admin,
+    stream::{End, Stream, StreamArgs},
+};
 
 /// How often the metrics that are read off, not counted along, are brought up to date.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
@@ -54,10 +56,12 @@ pub(crate) struct ServerArgs {
     #[arg(long, env = "TOPLINE_DATA_DIR", value_name = "DIRECTORY")]
     pub(crate) data_dir: Option<PathBuf>,
 
-    /// Partitions of the stream, 1 to 1024; fixed when the data directory is made
+    /// Partitions of the embedded log, 1 to 1024; fixed when the data directory is made
     #[arg(long, env = "TOPLINE_PARTITIONS", default_value = "4", value_parser = partitions)]
     pub(crate) partitions: PartitionCount,
 
+    #[command(flatten)]
+    pub(crate) stream: StreamArgs,
     #[command(flatten)]
     pub(crate) listener: ListenerConfig,
     #[command(flatten)]
@@ -68,7 +72,8 @@ pub(crate) struct ServerArgs {
     pub(crate) query: query_api::Args,
 }
 
-fn partitions(text: &str) -> Result<PartitionCount, String> {
+/// Reads a number of partitions.
+pub(crate) fn partitions(text: &str) -> Result<PartitionCount, String> {
     let count = text.parse().map_err(|_| format!("'{text}' is not a number"))?;
     PartitionCount::new(count).map_err(|error| error.to_string())
 }
@@ -103,7 +108,7 @@ pub(crate) struct Running {
     pub(crate) public: SocketAddr,
     /// Where the admin listener is.
     pub(crate) admin: SocketAddr,
-    log: Arc<EmbeddedLog>,
+    stream: Stream,
     ingest: IngestHandle,
     job: JoinHandle<Result<(), stream_job::JobError>>,
     listener: JoinHandle<io::Result<()>>,
@@ -125,8 +130,8 @@ pub(crate) async fn start(args: &ServerArgs, data_dir: PathBuf) -> anyhow::Resul
     let public_listener = bind(args.listen, "--listen")?;
     let admin_listener = bind(args.admin_listen, "--admin-listen")?;
     let (public, admin) = (public_listener.local_addr()?, admin_listener.local_addr()?);
-    let (log, view, job) = open(args, data_dir, &metrics).await?;
-    let stream: Arc<dyn Log> = log.clone();
+    let (stream, view, job) = open(args, data_dir, &metrics).await?;
+    let log = stream.log();
 
     let [stop_listener, stop_ingest, stop_job, stop_admin] =
         std::array::from_fn(|_| CancellationToken::new());
@@ -134,7 +139,7 @@ pub(crate) async fn start(args: &ServerArgs, data_dir: PathBuf) -> anyhow::Resul
     let saturation = job.saturation();
     let job = tokio::spawn(job.run(stop_job.clone()));
     let shown: Arc<dyn Downstream> = Arc::new(Shown(view.clone()));
-    let ingest = ingest::start(&args.ingest, &stream, Some(&shown), &metrics.ingest, &stop_ingest);
+    let ingest = ingest::start(&args.ingest, &log, Some(&shown), &metrics.ingest, &stop_ingest);
 
     tokio::spawn(refuse_when_full(saturation, ingest.clone()));
 
@@ -152,7 +157,7 @@ pub(crate) async fn start(args: &ServerArgs, data_dir: PathBuf) -> anyhow::Resul
     let serving = readiness.condition("server", "starting");
     serving.ready();
     tokio::spawn(announce(view.clone(), recovered, stop_admin.clone()));
-    tokio::spawn(sample(log.clone(), view, metrics.clone(), stop_admin.clone()));
+    tokio::spawn(sample(stream.clone(), view, metrics.clone(), stop_admin.clone()));
     let admin_listener = tokio::spawn(http_server::serve(
         admin_listener,
         RouteTable::new(&metrics.http)
@@ -166,7 +171,7 @@ pub(crate) async fn start(args: &ServerArgs, data_dir: PathBuf) -> anyhow::Resul
     Ok(Running {
         public,
         admin,
-        log,
+        stream,
         ingest,
         job,
         listener,
@@ -211,38 +216,27 @@ fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
     })
 }
 
-/// Opens what is on the disk. Blocks for long on large data, so on a thread of its own.
+/// Opens the stream and the job's state. What is on the disk blocks for long if it is large, so it is
+/// opened on threads of its own.
 async fn open(
     args: &ServerArgs,
     data_dir: PathBuf,
     metrics: &Metrics,
-) -> anyhow::Result<(Arc<EmbeddedLog>, Arc<View>, Job)> {
+) -> anyhow::Result<(Stream, Arc<View>, Job)> {
     let job_config = args.job.config(data_dir.join("checkpoints"))?;
-    let mut config = EmbeddedConfig::new(data_dir.join("log"), args.partitions);
-    config.observer = Some(Arc::new(Commits(metrics.log.clone())));
+    let stream =
+        Stream::open(&args.stream, data_dir.join("log"), args.partitions, &metrics.log).await?;
+    let log = stream.log();
     let view_config = ViewConfig {
-        partitions: args.partitions,
+        partitions: log.partitions(),
         window: job_config.window.clone(),
         max_rendered_bytes: args.query.max_rendered_bytes,
     };
-    let metrics = metrics.job.clone();
-    tokio::task::spawn_blocking(move || {
-        let log = EmbeddedLog::open(config)?;
-        let view = View::new(&view_config, Arc::new(End(log.clone())));
-        let job = Job::open(job_config, log.clone(), view.clone(), metrics)?;
-        Ok((log, view, job))
-    })
-    .await?
-}
-
-/// Tells the view where the log ends.
-#[derive(Debug)]
-struct End(Arc<EmbeddedLog>);
-
-impl StreamEnd for End {
-    fn next_offset(&self, partition: Partition) -> Offset {
-        self.0.bounds(partition).next
-    }
+    let view = View::new(&view_config, Arc::new(End(log.clone())));
+    let (shown, metrics) = (view.clone(), metrics.job.clone());
+    let job =
+        tokio::task::spawn_blocking(move || Job::open(job_config, log, shown, metrics)).await??;
+    Ok((stream, view, job))
 }
 
 /// Tells ingest what shows.
@@ -265,16 +259,6 @@ impl Downstream for Shown {
     }
 }
 
-/// Tells the metrics of the log's commits.
-struct Commits(LogMetrics);
-
-impl CommitObserver for Commits {
-    fn committed(&self, batches: usize, _bytes: usize, took: Duration) {
-        self.0.commit_batches.observe(batches as f64);
-        self.0.commit_duration.observe(took.as_secs_f64());
-    }
-}
-
 /// Says that the server is ready as soon as the job has recovered.
 async fn announce(view: Arc<View>, recovered: Condition, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(RECOVERY_INTERVAL);
@@ -287,22 +271,11 @@ async fn announce(view: Arc<View>, recovered: Condition, stop: CancellationToken
 }
 
 /// Keeps up to date what is read off, not counted along: sizes of log and view.
-async fn sample(log: Arc<EmbeddedLog>, view: Arc<View>, metrics: Metrics, stop: CancellationToken) {
-    let partitions: Vec<_> =
-        log.partitions().iter().map(|p| (p, metrics.log.partition(p.0))).collect();
+async fn sample(stream: Stream, view: Arc<View>, metrics: Metrics, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(SAMPLE_INTERVAL);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         query_api::record(&view, &metrics.view);
-        for (partition, metrics) in &partitions {
-            let bounds = log.bounds(*partition);
-            metrics.end_offset.set(bounds.next.0 as i64);
-            metrics.earliest_offset.set(bounds.earliest.0 as i64);
-            metrics.held_bytes.set(log.held_bytes(*partition) as i64);
-        }
-        match log.storage_bytes() {
-            Ok(bytes) => metrics.log.storage_bytes.set(bytes as i64),
-            Err(error) => tracing::warn!(%error, "the size of the log cannot be read"),
-        }
+        stream.sample(&metrics.log);
     }
 }
 
@@ -315,7 +288,7 @@ impl Running {
     pub(crate) async fn until(mut self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
         tokio::select! {
             () = stop => {}
-            failure = self.log.failed() => return Err(failure.into()),
+            failure = self.stream.failed() => return Err(failure),
             ended = &mut self.listener => {
                 ended?.context("connections cannot be served")?;
                 return Err(anyhow!("the listener has ended by itself"));
@@ -341,7 +314,7 @@ impl Running {
         self.ingest.drained().await;
         self.stop_job.cancel();
         self.job.await??;
-        self.log.shutdown().await?;
+        self.stream.shutdown().await?;
         self.stop_admin.cancel();
         self.admin_listener.await??;
         tracing::info!("stopped");

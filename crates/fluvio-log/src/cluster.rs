@@ -97,6 +97,14 @@ impl Cluster {
             .ok_or_else(|| ClusterError::NoTopic(topic.to_owned()))
     }
 
+    /// Deletes a topic, with all that is in it.
+    ///
+    /// # Errors
+    /// [`ClusterError::Controller`] if that fails.
+    pub async fn delete_topic(&self, topic: &str) -> Result<(), ClusterError> {
+        self.ask(async |admin| admin.delete::<TopicSpec>(topic).await).await
+    }
+
     /// The leader of a partition, as the controller saw it after `since`.
     pub(crate) async fn leader(
         &self,

@@ -101,16 +101,19 @@ async fn step(
     spus: &[Spu],
     topics: &[Topic],
 ) -> Result<Option<String>, ClusterError> {
+    // The controller spreads the partitions of a new topic over the SPUs that are online.
+    let known = cluster.ask(async |admin| admin.all::<SpuSpec>().await).await?;
+    let mut offline = None;
     for spu in spus {
-        let known = cluster.ask(async |admin| admin.all::<SpuSpec>().await).await?;
-        let found = known.iter().find(|known| known.spec.id == spu.id);
-        match found {
-            None => cluster.ask(async |admin| register(admin, spu).await).await?,
-            Some(found) if !found.status.is_online() => {
-                return Ok(Some(format!("SPU {} is not online", spu.id)));
-            }
+        match known.iter().find(|known| known.spec.id == spu.id) {
+            Some(found) if found.status.is_online() => continue,
             Some(_) => {}
+            None => cluster.ask(async |admin| register(admin, spu).await).await?,
         }
+        offline = Some(format!("SPU {} is not online", spu.id));
+    }
+    if offline.is_some() {
+        return Ok(offline);
     }
     for topic in topics {
         let known = cluster.ask(async |admin| admin.all::<TopicSpec>().await).await?;
@@ -171,7 +174,7 @@ impl Topic {
     fn check(&self, found: &TopicSpec) -> Result<(), ClusterError> {
         let show = |partitions, replication: Option<u32>| match replication {
             Some(replication) => {
-                format!("{partitions} partitions with {replication} replicas each")
+                format!("{partitions} partitions with replication {replication}")
             }
             None => format!("{partitions} partitions, assigned by hand"),
         };

@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test uses a part")]
 
 mod client;
+pub(crate) mod cluster;
+pub(crate) mod sales;
 
 use std::{
     io::{BufRead, BufReader},
@@ -67,6 +69,11 @@ impl Server {
     /// Starts it and waits until it is ready.
     pub(crate) fn start(data_dir: &Path, args: &[&str]) -> Self {
         Self::spawn(command(data_dir, args)).unwrap_or_else(|ended| panic!("{ended:?}"))
+    }
+
+    /// Whether it says that it is ready.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.admin_get("/readyz").status == 200
     }
 
     /// Starts `command` and waits until it is ready, or has ended.

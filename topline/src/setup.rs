@@ -1,0 +1,74 @@
+//! `topline setup`: gets a Fluvio cluster ready.
+
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use clap::Args;
+use fluvio_log::{Spu, Topic, setup};
+use model::{PartitionCount, parse_duration};
+
+use crate::{serve::partitions, stream::StreamArgs};
+
+/// Settings of `topline setup`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SetupArgs {
+    #[command(flatten)]
+    pub(crate) stream: StreamArgs,
+
+    /// Partitions of the topics, 1 to 1024; fixed when they are made
+    #[arg(long, env = "TOPLINE_PARTITIONS", default_value = "12", value_parser = partitions)]
+    pub(crate) partitions: PartitionCount,
+
+    /// Replicas of each partition; fixed when the topics are made
+    #[arg(long, env = "TOPLINE_REPLICATION", default_value = "1",
+        value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) replication: u32,
+
+    /// Time that purchases are kept; longer than any worker may be down
+    #[arg(long, env = "TOPLINE_TOPIC_RETENTION", default_value = "168h", value_parser = parse_duration)]
+    pub(crate) topic_retention: Duration,
+
+    /// Bytes that are kept of a partition; no limit if not given
+    #[arg(long, env = "TOPLINE_TOPIC_PARTITION_BYTES")]
+    pub(crate) topic_partition_bytes: Option<u64>,
+
+    /// Bytes of a segment: what is not kept any more goes a segment at a time
+    #[arg(long, env = "TOPLINE_TOPIC_SEGMENT_BYTES", default_value = "134217728",
+        value_parser = clap::value_parser!(u32).range(4_194_304..=1_073_741_824))]
+    pub(crate) topic_segment_bytes: u32,
+
+    /// An SPU to make known to the controller; for clusters whose SPUs run by themselves
+    #[arg(long = "register-spu", value_name = "ID=HOST:PORT,HOST:PORT")]
+    pub(crate) register_spus: Vec<Spu>,
+}
+
+impl SetupArgs {
+    fn topic(&self) -> Topic {
+        Topic {
+            name: self.stream.purchases_topic.clone(),
+            partitions: self.partitions.get(),
+            replication: self.replication,
+            retention: self.topic_retention,
+            max_partition_bytes: self.topic_partition_bytes,
+            segment_bytes: self.topic_segment_bytes,
+        }
+    }
+}
+
+/// Registers the SPUs and makes the topic, unless they are there, and waits until they are in service.
+pub(crate) async fn run(args: SetupArgs) -> anyhow::Result<()> {
+    let cluster = args.stream.cluster.cluster()?;
+    let cluster = cluster.ok_or_else(|| anyhow!("--fluvio HOST:PORT says which cluster"))?;
+    let topic = args.topic();
+    setup(&cluster, &args.register_spus, std::slice::from_ref(&topic), args.stream.fluvio_wait)
+        .await
+        .with_context(|| format!("the cluster at {}", cluster.address()))?;
+    println!(
+        "ready: topic {} with {} partitions, replication {}, at {}",
+        topic.name,
+        topic.partitions,
+        topic.replication,
+        cluster.address()
+    );
+    Ok(())
+}

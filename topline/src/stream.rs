@@ -1,0 +1,143 @@
+//! The stream of a server: the embedded log, or topics of a Fluvio cluster.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use clap::Args;
+use fluvio_log::{ClusterArgs, FluvioLog, FluvioLogConfig, Isolation};
+use log::{CommitObserver, EmbeddedConfig, EmbeddedLog, Log};
+use model::{Offset, Partition, PartitionCount, parse_duration};
+use telemetry::LogMetrics;
+use view::StreamEnd;
+
+/// Settings of the stream on a Fluvio cluster.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct StreamArgs {
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+
+    /// Topic of the purchases
+    #[arg(
+        long,
+        env = "TOPLINE_PURCHASES_TOPIC",
+        default_value = "purchases",
+        value_name = "NAME",
+        help_heading = "Fluvio"
+    )]
+    pub(crate) purchases_topic: String,
+
+    /// When the cluster acknowledges purchases: when all replicas in service have them, or the leader
+    #[arg(
+        long,
+        env = "TOPLINE_FLUVIO_ISOLATION",
+        value_enum,
+        default_value_t,
+        help_heading = "Fluvio"
+    )]
+    pub(crate) fluvio_isolation: Isolation,
+
+    /// Time to wait for the cluster at the start
+    #[arg(long, env = "TOPLINE_FLUVIO_WAIT", default_value = "60s", value_parser = parse_duration,
+        help_heading = "Fluvio")]
+    pub(crate) fluvio_wait: Duration,
+}
+
+/// The stream of a server.
+#[derive(Debug, Clone)]
+pub(crate) enum Stream {
+    Embedded(Arc<EmbeddedLog>),
+    Fluvio(Arc<FluvioLog>),
+}
+
+impl Stream {
+    /// Opens the topic of the cluster, or else the log in `directory`, which gets so many partitions if it
+    /// is new.
+    ///
+    /// # Errors
+    /// If the data cannot be used, or the cluster is not ready in time.
+    pub(crate) async fn open(
+        args: &StreamArgs,
+        directory: PathBuf,
+        partitions: PartitionCount,
+        metrics: &LogMetrics,
+    ) -> anyhow::Result<Self> {
+        if let Some(cluster) = args.cluster.cluster()? {
+            let config = FluvioLogConfig {
+                cluster,
+                topic: args.purchases_topic.clone(),
+                isolation: args.fluvio_isolation,
+                open_timeout: args.fluvio_wait,
+            };
+            return Ok(Self::Fluvio(FluvioLog::open(config).await?));
+        }
+        let mut config = EmbeddedConfig::new(directory, partitions);
+        config.observer = Some(Arc::new(Commits(metrics.clone())));
+        let opened = tokio::task::spawn_blocking(move || EmbeddedLog::open(config)).await?;
+        Ok(Self::Embedded(opened?))
+    }
+
+    pub(crate) fn log(&self) -> Arc<dyn Log> {
+        match self {
+            Self::Embedded(log) => log.clone(),
+            Self::Fluvio(log) => log.clone(),
+        }
+    }
+
+    /// Resolves if the stream cannot be used any more. A cluster out of reach is waited for.
+    pub(crate) async fn failed(&self) -> anyhow::Error {
+        match self {
+            Self::Embedded(log) => log.failed().await.into(),
+            Self::Fluvio(_) => std::future::pending().await,
+        }
+    }
+
+    /// Closes it, when nobody appends or reads any more.
+    pub(crate) async fn shutdown(&self) -> anyhow::Result<()> {
+        match self {
+            Self::Embedded(log) => log.shutdown().await.map_err(Into::into),
+            Self::Fluvio(log) => {
+                log.shutdown().await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Brings its metrics up to date.
+    pub(crate) fn sample(&self, metrics: &LogMetrics) {
+        let log = self.log();
+        for partition in log.partitions().iter() {
+            let bounds = log.bounds(partition);
+            let metrics = metrics.partition(partition.0);
+            metrics.end_offset.set(bounds.next.0 as i64);
+            metrics.earliest_offset.set(bounds.earliest.0 as i64);
+            if let Self::Embedded(log) = self {
+                metrics.held_bytes.set(log.held_bytes(partition) as i64);
+            }
+        }
+        if let Self::Embedded(log) = self {
+            match log.storage_bytes() {
+                Ok(bytes) => metrics.storage_bytes.set(bytes as i64),
+                Err(error) => tracing::warn!(%error, "the size of the log cannot be read"),
+            }
+        }
+    }
+}
+
+/// Tells the view where the stream ends.
+#[derive(Debug)]
+pub(crate) struct End(pub(crate) Arc<dyn Log>);
+
+impl StreamEnd for End {
+    fn next_offset(&self, partition: Partition) -> Offset {
+        self.0.bounds(partition).next
+    }
+}
+
+/// Tells the metrics of the log's commits.
+struct Commits(LogMetrics);
+
+impl CommitObserver for Commits {
+    fn committed(&self, batches: usize, _bytes: usize, took: Duration) {
+        self.0.commit_batches.observe(batches as f64);
+        self.0.commit_duration.observe(took.as_secs_f64());
+    }
+}
