@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::ValueEnum;
-use model::parse_duration;
+use model::{Partition, PartitionCount, parse_duration};
 use window::{Config, ConfigError, WindowKind};
 
 /// Bytes read from the stream at a time.
@@ -21,11 +21,30 @@ pub enum Rebuild {
     Remaining,
 }
 
-/// Settings of the job, on the command line or in the environment.
+/// Which partitions a job takes: those whose number leaves the worker's when divided by the number of workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Assignment {
+    /// Which worker this is, below `workers`.
+    pub worker: u32,
+    /// How many there are, at least one.
+    pub workers: u32,
+}
+
+impl Assignment {
+    /// All partitions.
+    pub const ALL: Self = Self { worker: 0, workers: 1 };
+
+    /// The partitions, ascending.
+    pub fn of(self, partitions: PartitionCount) -> impl Iterator<Item = Partition> {
+        partitions.iter().filter(move |partition| partition.0 % self.workers == self.worker)
+    }
+}
+
+/// What is aggregated, on the command line or in the environment; the same for all that work on one stream.
 #[derive(Debug, Clone, clap::Args)]
-#[group(id = "stream-job")]
-#[command(next_help_heading = "Stream job")]
-pub struct Args {
+#[group(id = "window-settings")]
+#[command(next_help_heading = "Windows")]
+pub struct WindowArgs {
     /// Windows to keep, of: all, day, 24h, 1h, 5m, 1m; a change later takes --rebuild
     #[arg(
         long,
@@ -59,6 +78,16 @@ pub struct Args {
     /// The most idempotency keys remembered in a partition; the oldest go first
     #[arg(long, env = "TOPLINE_MAX_KEYS", default_value_t = 4_000_000)]
     pub max_keys: usize,
+}
+
+/// Settings of the job, on the command line or in the environment.
+#[derive(Debug, Clone, clap::Args)]
+#[group(id = "stream-job")]
+#[command(next_help_heading = "Stream job")]
+pub struct Args {
+    /// What is aggregated.
+    #[command(flatten)]
+    pub window: WindowArgs,
 
     /// Pairs of a store and an item in a partition beyond which POSTs are refused, so that memory is
     /// bounded: about 100 bytes a pair, and as much in the view
@@ -116,6 +145,8 @@ pub struct RetentionConfig {
 pub struct JobConfig {
     /// What is aggregated.
     pub window: Config,
+    /// Which partitions.
+    pub assignment: Assignment,
     /// Where the checkpoints are: a file a partition.
     pub directory: PathBuf,
     /// The most pairs in a partition.
@@ -135,12 +166,12 @@ pub struct JobConfig {
     pub rebuild: Rebuild,
 }
 
-impl Args {
+impl WindowArgs {
     /// The settings of the aggregation.
     ///
     /// # Errors
     /// The first one out of range.
-    pub fn window(&self) -> Result<Config, ConfigError> {
+    pub fn config(&self) -> Result<Config, ConfigError> {
         let config = Config {
             kinds: self.windows.clone(),
             k: self.max_k,
@@ -153,14 +184,17 @@ impl Args {
         config.validate()?;
         Ok(config)
     }
+}
 
+impl Args {
     /// All settings, with the checkpoints in `directory`.
     ///
     /// # Errors
     /// The first one out of range.
     pub fn config(&self, directory: PathBuf) -> Result<JobConfig, ConfigError> {
         Ok(JobConfig {
-            window: self.window()?,
+            window: self.window.config()?,
+            assignment: Assignment::ALL,
             directory,
             max_pairs: self.max_pairs,
             max_pane_entries: self.max_pane_entries,

@@ -13,10 +13,9 @@ use tokio::{
     sync::{mpsc, watch},
 };
 use tokio_util::sync::CancellationToken;
-use view::View;
 
 use crate::{
-    JobConfig, Rebuild, Saturated, SideOutputs,
+    JobConfig, Rebuild, Saturated, SideOutputs, Target,
     checkpoint::{CheckpointError, CheckpointStore, Identity},
     retention,
     saturation::Saturation,
@@ -49,7 +48,7 @@ pub enum JobError {
 pub struct Job {
     config: Arc<JobConfig>,
     log: Arc<dyn Log>,
-    view: Arc<View>,
+    target: Target,
     metrics: JobMetrics,
     stores: Vec<(Partition, Arc<CheckpointStore>, Arc<AtomicU64>)>,
     saturation: Saturation,
@@ -58,7 +57,7 @@ pub struct Job {
 /// Discards the checkpoints if they are to be made anew, and the stream allows it.
 fn prepare(config: &JobConfig, log: &dyn Log) -> Result<(), CheckpointError> {
     if config.rebuild == Rebuild::Complete {
-        for partition in log.partitions().iter() {
+        for partition in config.assignment.of(log.partitions()) {
             let Bounds { earliest, next: end } = log.bounds(partition);
             if earliest > Offset(0) {
                 return Err(CheckpointError::CannotRebuild { partition, earliest });
@@ -71,7 +70,7 @@ fn prepare(config: &JobConfig, log: &dyn Log) -> Result<(), CheckpointError> {
         }
     }
     if config.rebuild != Rebuild::No {
-        for partition in log.partitions().iter() {
+        for partition in config.assignment.of(log.partitions()) {
             CheckpointStore::discard(&config.directory, partition)?;
         }
     }
@@ -85,20 +84,20 @@ impl std::fmt::Debug for Job {
 }
 
 impl Job {
-    /// Opens the checkpoints of all partitions, and checks that the stream continues each.
+    /// Opens the checkpoints of the partitions assigned to it, and checks that the stream continues each.
     ///
     /// # Errors
     /// [`JobError::Checkpoint`] if one cannot be used; the message says what to do.
     pub fn open(
         config: JobConfig,
         log: Arc<dyn Log>,
-        view: Arc<View>,
+        target: Target,
         metrics: JobMetrics,
     ) -> Result<Self, JobError> {
         let partitions = log.partitions();
         prepare(&config, &*log)?;
         let mut stores = Vec::new();
-        for partition in partitions.iter() {
+        for partition in config.assignment.of(partitions) {
             let store =
                 CheckpointStore::open(&config.directory, Identity { partition, partitions })?;
             let next = store.saved()?.next;
@@ -108,7 +107,7 @@ impl Job {
         Ok(Self {
             config: Arc::new(config),
             log,
-            view,
+            target,
             metrics,
             stores,
             saturation: Saturation::new(),
@@ -143,7 +142,13 @@ impl Job {
                 partition,
                 config: self.config.clone(),
                 log: self.log.clone(),
-                writer: self.view.writer(partition),
+                output: self.target.output(
+                    partition,
+                    &self.config.window,
+                    self.config.flush_interval,
+                    &Handle::current(),
+                    &stop,
+                ),
                 start: self.log.bounds(partition).earliest,
                 store,
                 saved_next: saved,

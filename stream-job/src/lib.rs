@@ -8,13 +8,15 @@
 mod args;
 mod checkpoint;
 mod job;
+mod output;
 mod retention;
 mod saturation;
 mod side;
 mod worker;
 
-pub use args::{Args, JobConfig, Rebuild, RetentionConfig};
+pub use args::{Args, Assignment, JobConfig, Rebuild, RetentionConfig, WindowArgs};
 pub use checkpoint::{CheckpointError, CheckpointStore};
 pub use job::{Job, JobError};
+pub use output::{Feed, Target};
 pub use saturation::Saturated;
 pub use side::{DeadLetter, LatePurchase, SideOutputs};

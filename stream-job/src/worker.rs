@@ -14,12 +14,12 @@ use model::{Batch, Offset, Partition, Timestamp};
 use telemetry::{JobMetrics, JobPartitionMetrics};
 use tokio::{runtime::Handle, time::timeout};
 use tokio_util::sync::CancellationToken;
-use view::PartitionWriter;
 use window::{Aggregator, Applied, WindowKind};
 
 use crate::{
     JobConfig, JobError,
     checkpoint::{CheckpointError, CheckpointStore, Saved},
+    output::Output,
     saturation::Saturation,
     side::SideBatch,
 };
@@ -43,7 +43,7 @@ pub(crate) struct Worker {
     pub(crate) partition: Partition,
     pub(crate) config: Arc<JobConfig>,
     pub(crate) log: Arc<dyn Log>,
-    pub(crate) writer: PartitionWriter,
+    pub(crate) output: Output,
     pub(crate) store: Arc<CheckpointStore>,
     /// Where to start if there is no checkpoint.
     pub(crate) start: Offset,
@@ -121,7 +121,7 @@ impl Worker {
             took_ms = started.elapsed().as_millis() as u64,
             "checkpoint restored"
         );
-        self.writer.not_ready();
+        self.output.begin(&self.config.window);
         let now = Instant::now();
         let mut running = Running {
             worker: self,
@@ -157,9 +157,8 @@ impl Running {
             }
             self.apply_some()?;
         }
-        self.state.flush_all(&mut self.worker.writer);
+        self.worker.output.recovered(&mut self.state);
         self.flushed = self.state.progress().next;
-        self.worker.writer.ready();
         self.worker.metrics.partition.checkpoint_age.reset();
         self.worker.metrics.partition.checkpoint_bytes.set(self.saved.bytes() as i64);
         tracing::info!(
@@ -231,7 +230,7 @@ impl Running {
 
     /// How long to wait for records before something else is due.
     fn patience(&self) -> Duration {
-        let flush = self.worker.config.flush_interval.saturating_sub(self.last_flush.elapsed());
+        let flush = self.worker.output.flush_interval().saturating_sub(self.last_flush.elapsed());
         let save = self.worker.config.checkpoint_interval.saturating_sub(self.last_save.elapsed());
         let save = save.max(MIN_PATIENCE);
         // Batches that change no list, such as ticks, move the position: someone may wait for it.
@@ -281,14 +280,14 @@ impl Running {
 
     /// Whether changes have been gathered long enough; at once after a pause.
     fn flush_is_due(&self) -> bool {
-        self.last_flush.elapsed() >= self.worker.config.flush_interval
+        self.last_flush.elapsed() >= self.worker.output.flush_interval()
     }
 
     fn flush(&mut self) {
         let started = Instant::now();
         let metrics = &self.worker.metrics.partition;
         metrics.flush_dirty_pairs.observe(self.state.unflushed() as f64);
-        self.state.flush(&mut self.worker.writer);
+        self.worker.output.flush(&mut self.state);
         self.last_flush = Instant::now();
         self.flushed = self.state.progress().next;
         metrics.flush_duration.observe(started.elapsed().as_secs_f64());

@@ -5,7 +5,12 @@ use clap::{Parser, Subcommand};
 use telemetry::LogFormat;
 use tokio::runtime::Runtime;
 
-use crate::{demo::DemoArgs, serve::ServerArgs, setup::SetupArgs};
+use crate::{
+    demo::DemoArgs,
+    roles::{IngestRoleArgs, JobRoleArgs, QueryRoleArgs},
+    serve::ServerArgs,
+    setup::SetupArgs,
+};
 
 /// What sells best, where, right now: top lists from a stream of purchases.
 #[derive(Debug, Parser)]
@@ -32,6 +37,12 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     /// Get a Fluvio cluster ready: register its SPUs, make the topics, wait until all are in service
     Setup(SetupArgs),
+    /// Take purchases in, and nothing else; over a Fluvio cluster
+    Ingest(IngestRoleArgs),
+    /// Count purchases and write the views, and nothing else; over a Fluvio cluster
+    Job(JobRoleArgs),
+    /// Answer queries, and nothing else; over a Fluvio cluster
+    Query(QueryRoleArgs),
 }
 
 impl Cli {
@@ -39,9 +50,9 @@ impl Cli {
     pub(crate) fn log_filter(&self) -> &str {
         match (&self.log, &self.command) {
             (Some(filter), _) => filter,
-            // The client of Fluvio tells of every connection; what matters of that is said by ours.
-            (None, Command::Serve(_) | Command::Setup(_)) => "info,fluvio=warn,fluvio_log=info",
             (None, Command::Demo(_)) => "warn",
+            // The client of Fluvio tells of every connection; what matters of that is said by ours.
+            (None, _) => "info,fluvio=warn,fluvio_log=info",
         }
     }
 }
@@ -52,4 +63,16 @@ pub(crate) fn runtime() -> anyhow::Result<Runtime> {
         .enable_all()
         .build()
         .context("cannot start the runtime")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
 }

@@ -95,7 +95,7 @@ pub(crate) async fn run(mut args: DemoArgs) -> anyhow::Result<()> {
     if let Some(topic) = &topic {
         args.server.stream.purchases_topic.clone_from(&topic.name);
     }
-    let config = args.server.job.window()?;
+    let config = args.server.job.window.config()?;
     // Removed when the demo ends.
     let temporary = tempfile::tempdir().context("cannot make a temporary directory")?;
     let data_dir = args.server.data_dir.clone().unwrap_or_else(|| temporary.path().to_owned());

@@ -5,6 +5,9 @@
 mod admin;
 mod cli;
 mod demo;
+mod listeners;
+mod replica;
+mod roles;
 mod serve;
 mod setup;
 mod stream;
@@ -30,6 +33,9 @@ fn main() -> ExitCode {
                     Command::Serve(args) => serve::run(args).await,
                     Command::Demo(args) => Box::pin(demo::run(args)).await,
                     Command::Setup(args) => setup::run(args).await,
+                    Command::Ingest(args) => Box::pin(roles::ingest(args)).await,
+                    Command::Job(args) => Box::pin(roles::job(args)).await,
+                    Command::Query(args) => Box::pin(roles::query(args)).await,
                 }
             })
         });

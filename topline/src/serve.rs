@@ -14,7 +14,7 @@ use futures_util::future::BoxFuture;
 use http_server::{Condition, ListenerConfig, Readiness, RouteTable, admin_routes};
 use ingest::{Downstream, IngestArgs, IngestHandle};
 use model::{Offset, Partition, PartitionCount, Position};
-use stream_job::{Job, Saturated};
+use stream_job::{Job, Saturated, Target};
 use telemetry::Metrics;
 use tokio::{
     net::{TcpListener, TcpSocket},
@@ -200,7 +200,7 @@ async fn refuse_when_full(mut saturation: watch::Receiver<Saturated>, ingest: In
 /// Connections that may wait to be accepted. The system has a limit of its own (`somaxconn`).
 const BACKLOG: u32 = 4096;
 
-fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
+pub(crate) fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
     let listener = socket.and_then(|socket| {
         socket.set_reuseaddr(true)?;
@@ -233,7 +233,7 @@ async fn open(
         max_rendered_bytes: args.query.max_rendered_bytes,
     };
     let view = View::new(&view_config, Arc::new(End(log.clone())));
-    let (shown, metrics) = (view.clone(), metrics.job.clone());
+    let (shown, metrics) = (Target::View(view.clone()), metrics.job.clone());
     let job =
         tokio::task::spawn_blocking(move || Job::open(job_config, log, shown, metrics)).await??;
     Ok((stream, view, job))

@@ -2,18 +2,23 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use clap::Args;
 use fluvio_log::{Spu, Topic, setup};
 use model::{PartitionCount, parse_duration};
 
-use crate::{serve::partitions, stream::StreamArgs};
+use crate::{
+    serve::partitions,
+    stream::{FeedArgs, StreamArgs},
+};
 
 /// Settings of `topline setup`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct SetupArgs {
     #[command(flatten)]
     pub(crate) stream: StreamArgs,
+    #[command(flatten)]
+    pub(crate) feed: FeedArgs,
 
     /// Partitions of the topics, 1 to 1024; fixed when they are made
     #[arg(long, env = "TOPLINE_PARTITIONS", default_value = "12", value_parser = partitions)]
@@ -32,6 +37,10 @@ pub(crate) struct SetupArgs {
     #[arg(long, env = "TOPLINE_TOPIC_PARTITION_BYTES")]
     pub(crate) topic_partition_bytes: Option<u64>,
 
+    /// Time that views are kept; longer than the interval of keyframes
+    #[arg(long, env = "TOPLINE_VIEWS_RETENTION", default_value = "1h", value_parser = parse_duration)]
+    pub(crate) views_retention: Duration,
+
     /// Bytes of a segment: what is not kept any more goes a segment at a time
     #[arg(long, env = "TOPLINE_TOPIC_SEGMENT_BYTES", default_value = "134217728",
         value_parser = clap::value_parser!(u32).range(4_194_304..=1_073_741_824))]
@@ -43,31 +52,38 @@ pub(crate) struct SetupArgs {
 }
 
 impl SetupArgs {
-    fn topic(&self) -> Topic {
-        Topic {
+    fn topics(&self) -> [Topic; 2] {
+        let purchases = Topic {
             name: self.stream.purchases_topic.clone(),
             partitions: self.partitions.get(),
             replication: self.replication,
             retention: self.topic_retention,
             max_partition_bytes: self.topic_partition_bytes,
             segment_bytes: self.topic_segment_bytes,
-        }
+        };
+        let views = Topic {
+            name: self.feed.views_topic.clone(),
+            retention: self.views_retention,
+            max_partition_bytes: None,
+            ..purchases.clone()
+        };
+        [purchases, views]
     }
 }
 
-/// Registers the SPUs and makes the topic, unless they are there, and waits until they are in service.
+/// Registers the SPUs and makes the topics, unless they are there, and waits until they are in service.
 pub(crate) async fn run(args: SetupArgs) -> anyhow::Result<()> {
-    let cluster = args.stream.cluster.cluster()?;
-    let cluster = cluster.ok_or_else(|| anyhow!("--fluvio HOST:PORT says which cluster"))?;
-    let topic = args.topic();
-    setup(&cluster, &args.register_spus, std::slice::from_ref(&topic), args.stream.fluvio_wait)
+    let cluster = args.stream.cluster()?;
+    let topics = args.topics();
+    setup(&cluster, &args.register_spus, &topics, args.stream.fluvio_wait)
         .await
         .with_context(|| format!("the cluster at {}", cluster.address()))?;
     println!(
-        "ready: topic {} with {} partitions, replication {}, at {}",
-        topic.name,
-        topic.partitions,
-        topic.replication,
+        "ready: topics {} and {} with {} partitions, replication {}, at {}",
+        topics[0].name,
+        topics[1].name,
+        args.partitions.get(),
+        args.replication,
         cluster.address()
     );
     Ok(())

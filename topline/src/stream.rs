@@ -2,8 +2,9 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use anyhow::anyhow;
 use clap::Args;
-use fluvio_log::{ClusterArgs, FluvioLog, FluvioLogConfig, Isolation};
+use fluvio_log::{Cluster, ClusterArgs, FluvioLog, FluvioLogConfig, Isolation};
 use log::{CommitObserver, EmbeddedConfig, EmbeddedLog, Log};
 use model::{Offset, Partition, PartitionCount, parse_duration};
 use telemetry::LogMetrics;
@@ -41,6 +42,44 @@ pub(crate) struct StreamArgs {
     pub(crate) fluvio_wait: Duration,
 }
 
+/// Settings of the feed from the workers to the replicas.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct FeedArgs {
+    /// Topic of the views: what workers write for the replicas that answer queries
+    #[arg(
+        long,
+        env = "TOPLINE_VIEWS_TOPIC",
+        default_value = "views",
+        value_name = "NAME",
+        help_heading = "Fluvio"
+    )]
+    pub(crate) views_topic: String,
+}
+
+impl StreamArgs {
+    /// The cluster, for a role that cannot do without.
+    ///
+    /// # Errors
+    /// If none is given, or its settings cannot be used.
+    pub(crate) fn cluster(&self) -> anyhow::Result<Cluster> {
+        self.cluster.cluster()?.ok_or_else(|| anyhow!("say which cluster: --fluvio HOST:PORT"))
+    }
+
+    /// A topic of the cluster as a log.
+    ///
+    /// # Errors
+    /// If the cluster is not ready in time, or has no such topic.
+    pub(crate) async fn topic(&self, topic: &str) -> anyhow::Result<Arc<FluvioLog>> {
+        let config = FluvioLogConfig {
+            cluster: self.cluster()?,
+            topic: topic.to_owned(),
+            isolation: self.fluvio_isolation,
+            open_timeout: self.fluvio_wait,
+        };
+        Ok(FluvioLog::open(config).await?)
+    }
+}
+
 /// The stream of a server.
 #[derive(Debug, Clone)]
 pub(crate) enum Stream {
@@ -60,14 +99,8 @@ impl Stream {
         partitions: PartitionCount,
         metrics: &LogMetrics,
     ) -> anyhow::Result<Self> {
-        if let Some(cluster) = args.cluster.cluster()? {
-            let config = FluvioLogConfig {
-                cluster,
-                topic: args.purchases_topic.clone(),
-                isolation: args.fluvio_isolation,
-                open_timeout: args.fluvio_wait,
-            };
-            return Ok(Self::Fluvio(FluvioLog::open(config).await?));
+        if args.cluster.fluvio.is_some() {
+            return Ok(Self::Fluvio(args.topic(&args.purchases_topic).await?));
         }
         let mut config = EmbeddedConfig::new(directory, partitions);
         config.observer = Some(Arc::new(Commits(metrics.clone())));
@@ -109,6 +142,7 @@ impl Stream {
             let metrics = metrics.partition(partition.0);
             metrics.end_offset.set(bounds.next.0 as i64);
             metrics.earliest_offset.set(bounds.earliest.0 as i64);
+            metrics.available.set(i64::from(log.unavailable(partition).is_none()));
             if let Self::Embedded(log) = self {
                 metrics.held_bytes.set(log.held_bytes(partition) as i64);
             }

@@ -5,6 +5,7 @@
 //! [`Metrics`] holds all of them; [`render`] gives the text that Prometheus scrapes.
 
 mod age;
+mod feed;
 mod http;
 mod ingest;
 mod job;
@@ -17,6 +18,7 @@ mod view;
 pub use prometheus::{Error, Gauge, Histogram, IntCounter, IntGauge, Registry};
 
 pub use age::Age;
+pub use feed::FeedMetrics;
 pub use http::{HttpMetrics, ListenerMetrics, RouteMetrics};
 pub use ingest::IngestMetrics;
 pub use job::{JobMetrics, JobPartitionMetrics};
@@ -44,6 +46,8 @@ pub struct Metrics {
     pub job: JobMetrics,
     /// The view.
     pub view: ViewMetrics,
+    /// Of a replica.
+    pub feed: FeedMetrics,
 }
 
 impl Metrics {
@@ -60,6 +64,7 @@ impl Metrics {
             log: LogMetrics::new(&registry)?,
             job: JobMetrics::new(&registry)?,
             view: ViewMetrics::new(&registry)?,
+            feed: FeedMetrics::new(&registry)?,
             registry,
         })
     }

@@ -16,6 +16,7 @@ pub struct LogMetrics {
     end_offset: IntGaugeVec,
     earliest_offset: IntGaugeVec,
     held_bytes: IntGaugeVec,
+    available: IntGaugeVec,
 }
 
 impl LogMetrics {
@@ -33,6 +34,7 @@ impl LogMetrics {
             end_offset: gauges(registry, names::LOG_END_OFFSET, &partition)?,
             earliest_offset: gauges(registry, names::LOG_EARLIEST_OFFSET, &partition)?,
             held_bytes: gauges(registry, names::LOG_HELD_BYTES, &partition)?,
+            available: gauges(registry, names::LOG_AVAILABLE, &partition)?,
         })
     }
 
@@ -43,6 +45,7 @@ impl LogMetrics {
             end_offset: self.end_offset.with_label_values(&label),
             earliest_offset: self.earliest_offset.with_label_values(&label),
             held_bytes: self.held_bytes.with_label_values(&label),
+            available: self.available.with_label_values(&label),
         }
     }
 }
@@ -56,4 +59,6 @@ pub struct LogPartitionMetrics {
     pub earliest_offset: IntGauge,
     /// Bytes held.
     pub held_bytes: IntGauge,
+    /// Whether appends are acknowledged: 1 or 0.
+    pub available: IntGauge,
 }

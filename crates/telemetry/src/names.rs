@@ -66,6 +66,8 @@ metrics! {
         "Next offset of a partition.";
     LOG_EARLIEST_OFFSET = "topline_log_earliest_offset",
         "Earliest offset a partition still holds.";
+    LOG_AVAILABLE = "topline_log_available",
+        "1 if appends to the partition are acknowledged, 0 while it is out of reach, by partition.";
     LOG_HELD_BYTES = "topline_log_held_bytes",
         "Bytes of batches a partition holds.";
     LOG_STORAGE_BYTES = "topline_log_storage_bytes",
@@ -109,6 +111,13 @@ metrics! {
         "Bytes of the snapshots in the checkpoint file, by partition.";
     JOB_CHECKPOINT_FAILURES = "topline_job_checkpoint_failures_total",
         "Checkpoints that could not be written, by partition.";
+
+    FEED_RECORDS = "topline_feed_records_total",
+        "Records of the feed read by a replica.";
+    FEED_GAPS = "topline_feed_gaps_total",
+        "Deltas of the feed that a replica could not apply because something before them is missing.";
+    FEED_DAMAGED = "topline_feed_damaged_total",
+        "Records of the feed that a replica refused.";
 
     VIEW_LISTS = "topline_view_lists",
         "Stores and items that have lists in the view.";

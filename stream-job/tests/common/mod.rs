@@ -11,7 +11,9 @@ use model::{
     PartitionCount, Position, ProducerId, Purchase, Sequence, StoreId, Timestamp,
 };
 use random::Random;
-use stream_job::{Job, JobConfig, JobError, Rebuild, RetentionConfig, Saturated, SideOutputs};
+use stream_job::{
+    Assignment, Job, JobConfig, JobError, Rebuild, RetentionConfig, Saturated, SideOutputs, Target,
+};
 use telemetry::Metrics;
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -133,6 +135,7 @@ pub(crate) fn sale(sequence: u64, store: u32, item: u64, quantity: u32) -> Bytes
 pub(crate) fn config(directory: &Path) -> JobConfig {
     JobConfig {
         window: Config { k: 10, ..Config::default() },
+        assignment: Assignment::ALL,
         directory: directory.to_owned(),
         max_pairs: 1_000_000,
         max_pane_entries: 1_000_000,
@@ -181,7 +184,7 @@ pub(crate) fn start(config: JobConfig, log: Arc<dyn Log>) -> Result<Running, Job
         max_rendered_bytes: 1 << 20,
     };
     let view = View::new(&view_config, Arc::new(End(log.clone())));
-    let job = Job::open(config, log.clone(), view.clone(), metrics.job.clone())?;
+    let job = Job::open(config, log.clone(), Target::View(view.clone()), metrics.job.clone())?;
     let stop = CancellationToken::new();
     let side = job.side_outputs();
     let saturation = job.saturation();

@@ -213,9 +213,11 @@ fn wait_for(addresses: &Receiver<(SocketAddr, SocketAddr)>) -> Option<(SocketAdd
 }
 
 fn addresses_in(line: &str) -> Option<(SocketAddr, SocketAddr)> {
-    let (_, rest) = line.split_once("serving on http://")?;
-    let (public, rest) = rest.split_once(", admin on http://")?;
-    Some((public.parse().ok()?, rest.split_whitespace().next()?.parse().ok()?))
+    let (before, rest) = line.split_once(", admin on http://")?;
+    let admin = rest.split_whitespace().next()?.parse().ok()?;
+    // A worker has no public listener.
+    let public = before.split_once("serving on http://").map(|(_, public)| public.parse());
+    Some((public.transpose().ok()?.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0))), admin))
 }
 
 /// Looks until `done` gives something.

@@ -1,0 +1,299 @@
+//! The roles as processes of their own, over a Fluvio cluster: `ingest` takes purchases in, `job` counts
+//! them, `query` answers. They share nothing but the topics.
+
+use std::{env, fs, path::PathBuf, sync::Arc, time::Duration};
+
+use anyhow::{Context, anyhow, bail};
+use clap::Args;
+use http_server::{Condition, Readiness, RouteTable};
+use ingest::IngestArgs;
+use log::Log;
+use model::parse_duration;
+use stream_job::{Assignment, Feed, Job, Target, WindowArgs};
+use telemetry::Metrics;
+use tokio_util::sync::CancellationToken;
+use view::{View, ViewConfig};
+
+use crate::{
+    listeners::{AdminArgs, Listener, PublicArgs},
+    replica,
+    serve::terminated,
+    stream::{End, FeedArgs, Stream, StreamArgs},
+};
+
+/// How often what is read off, not told, is looked at: sizes, readiness.
+const LOOK_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Settings of `topline ingest`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct IngestRoleArgs {
+    #[command(flatten)]
+    public: PublicArgs,
+    #[command(flatten)]
+    admin: AdminArgs,
+    #[command(flatten)]
+    stream: StreamArgs,
+    #[command(flatten)]
+    ingest: IngestArgs,
+}
+
+/// Settings of `topline job`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct JobRoleArgs {
+    #[command(flatten)]
+    admin: AdminArgs,
+
+    /// Where the checkpoints are; for one worker, or for all if they share it
+    #[arg(
+        long,
+        env = "TOPLINE_DATA_DIR",
+        value_name = "DIRECTORY",
+        default_value = "topline-data"
+    )]
+    data_dir: PathBuf,
+
+    /// How many workers share the partitions
+    #[arg(long, env = "TOPLINE_WORKERS", default_value_t = 1,
+        value_parser = clap::value_parser!(u32).range(1..))]
+    workers: u32,
+
+    /// Which of them this is, from 0: it takes the partitions whose number leaves it when divided by
+    /// --workers [default: the number at the end of the host's name, as a `StatefulSet` gives it]
+    #[arg(long, env = "TOPLINE_WORKER")]
+    worker: Option<u32>,
+
+    /// Time that changes are gathered before they are written for the replicas
+    #[arg(long, env = "TOPLINE_FEED_INTERVAL", default_value = "50ms", value_parser = parse_duration)]
+    feed_interval: Duration,
+
+    /// Time between two keyframes, where new replicas start; shorter than the views are kept
+    #[arg(long, env = "TOPLINE_KEYFRAME_INTERVAL", default_value = "60s", value_parser = parse_duration)]
+    keyframe_interval: Duration,
+
+    #[command(flatten)]
+    stream: StreamArgs,
+    #[command(flatten)]
+    feed: FeedArgs,
+    #[command(flatten)]
+    job: stream_job::Args,
+}
+
+/// Settings of `topline query`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct QueryRoleArgs {
+    #[command(flatten)]
+    public: PublicArgs,
+    #[command(flatten)]
+    admin: AdminArgs,
+    #[command(flatten)]
+    stream: StreamArgs,
+    #[command(flatten)]
+    feed: FeedArgs,
+    #[command(flatten)]
+    window: WindowArgs,
+    #[command(flatten)]
+    query: query_api::Args,
+}
+
+/// `topline ingest`: until Ctrl-C or SIGTERM.
+pub(crate) async fn ingest(args: IngestRoleArgs) -> anyhow::Result<()> {
+    let metrics = Metrics::new()?;
+    let readiness = Readiness::new();
+    let reachable = readiness.condition("stream", "the cluster is not reached yet");
+    let mut admin = Listener::admin(&args.admin, readiness, &metrics)?;
+    let stream = Stream::Fluvio(args.stream.topic(&args.stream.purchases_topic).await?);
+    let (log, stop) = (stream.log(), CancellationToken::new());
+    let handle = ingest::start(&args.ingest, &log, None, &metrics.ingest, &stop);
+    let routes = RouteTable::new(&metrics.http).with(ingest::routes(
+        handle.clone(),
+        &args.ingest,
+        metrics.ingest.clone(),
+    ));
+    let mut public = Listener::public(&args.public, routes, &metrics)?;
+    tracing::info!("serving on http://{}, admin on http://{}", public.address, admin.address);
+    let look = async {
+        let mut ticks = tokio::time::interval(LOOK_INTERVAL);
+        loop {
+            ticks.tick().await;
+            stream.sample(&metrics.log);
+            say_reachable(&*log, &reachable);
+        }
+    };
+    tokio::select! {
+        () = terminated() => {}
+        error = public.failed() => return Err(error),
+        error = admin.failed() => return Err(error),
+        () = handle.failed() => bail!("purchases can no longer be made durable"),
+        () = look => {}
+    }
+    reachable.not_ready("stopping");
+    tracing::info!("stopping: answering what is at hand");
+    public.stop().await?;
+    stop.cancel();
+    handle.drained().await;
+    stream.shutdown().await?;
+    admin.stop().await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Ready as long as some partition takes purchases: those of the others are refused one by one.
+fn say_reachable(log: &dyn Log, reachable: &Condition) {
+    let problems: Vec<_> =
+        log.partitions().iter().map(|partition| log.unavailable(partition)).collect();
+    match problems.into_iter().collect::<Option<Vec<_>>>() {
+        Some(all) => reachable.not_ready(all.into_iter().next().unwrap_or_default()),
+        None => reachable.ready(),
+    }
+}
+
+/// `topline job`: until Ctrl-C or SIGTERM.
+pub(crate) async fn job(args: JobRoleArgs) -> anyhow::Result<()> {
+    let assignment = assignment(args.worker, args.workers)?;
+    let metrics = Metrics::new()?;
+    let readiness = Readiness::new();
+    let recovered = readiness.condition("job", "recovering");
+    let mut admin = Listener::admin(&args.admin, readiness, &metrics)?;
+    let stream = Stream::Fluvio(args.stream.topic(&args.stream.purchases_topic).await?);
+    let views = Stream::Fluvio(args.stream.topic(&args.feed.views_topic).await?);
+    same_partitions(&stream, &views, &args.stream, &args.feed)?;
+    let feed = Feed::new(views.log(), args.feed_interval, args.keyframe_interval);
+    let mut config = args.job.config(args.data_dir.join("checkpoints"))?;
+    config.assignment = assignment;
+    let mine = assignment.of(stream.log().partitions()).count() as u32;
+    let (log, target, job_metrics) =
+        (stream.log(), Target::Feed(feed.clone()), metrics.job.clone());
+    let job = tokio::task::spawn_blocking(move || Job::open(config, log, target, job_metrics));
+    let job = job.await??;
+    let stop = CancellationToken::new();
+    let mut running = tokio::spawn(job.run(stop.clone()));
+    tracing::info!(
+        worker = assignment.worker,
+        workers = assignment.workers,
+        partitions = mine,
+        "counting, admin on http://{}",
+        admin.address
+    );
+    let look = async {
+        let mut ticks = tokio::time::interval(LOOK_INTERVAL);
+        loop {
+            ticks.tick().await;
+            stream.sample(&metrics.log);
+            if feed.ready_partitions() == mine {
+                recovered.ready();
+            }
+        }
+    };
+    tokio::select! {
+        () = terminated() => {}
+        error = admin.failed() => return Err(error),
+        ended = &mut running => {
+            ended??;
+            bail!("the job has ended by itself");
+        }
+        () = look => {}
+    }
+    recovered.not_ready("stopping");
+    stop.cancel();
+    running.await??;
+    views.shutdown().await?;
+    stream.shutdown().await?;
+    admin.stop().await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Which worker this is.
+fn assignment(worker: Option<u32>, workers: u32) -> anyhow::Result<Assignment> {
+    let worker = match worker {
+        Some(worker) => worker,
+        None if workers == 1 => 0,
+        None => host_number().ok_or_else(|| {
+            anyhow!("say which worker this is, with --worker: the host's name does not end in -N")
+        })?,
+    };
+    if worker >= workers {
+        bail!(
+            "--worker {worker}: workers are numbered from 0, and there are {workers} (--workers)"
+        );
+    }
+    Ok(Assignment { worker, workers })
+}
+
+/// The number at the end of the host's name.
+fn host_number() -> Option<u32> {
+    let name = env::var("HOSTNAME").ok().or_else(|| fs::read_to_string("/etc/hostname").ok())?;
+    name.trim().rsplit_once('-')?.1.parse().ok()
+}
+
+/// The views of partition p are in partition p of their topic.
+fn same_partitions(
+    stream: &Stream,
+    views: &Stream,
+    args: &StreamArgs,
+    feed: &FeedArgs,
+) -> anyhow::Result<()> {
+    let [purchases, views] = [stream, views].map(|stream| stream.log().partitions().get());
+    if purchases != views {
+        bail!(
+            "the topics '{}' and '{}' have {purchases} and {views} partitions: they must have the same",
+            args.purchases_topic,
+            feed.views_topic
+        );
+    }
+    Ok(())
+}
+
+/// `topline query`: until Ctrl-C or SIGTERM.
+pub(crate) async fn query(args: QueryRoleArgs) -> anyhow::Result<()> {
+    let metrics = Metrics::new()?;
+    let readiness = Readiness::new();
+    let recovered = readiness.condition("view", "not all partitions have been seen yet");
+    let mut admin = Listener::admin(&args.admin, readiness, &metrics)?;
+    let stream = Stream::Fluvio(args.stream.topic(&args.stream.purchases_topic).await?);
+    let views = Stream::Fluvio(args.stream.topic(&args.feed.views_topic).await?);
+    same_partitions(&stream, &views, &args.stream, &args.feed)?;
+    let config = ViewConfig {
+        partitions: stream.log().partitions(),
+        window: args.window.config()?,
+        max_rendered_bytes: args.query.max_rendered_bytes,
+    };
+    let view = View::new(&config, Arc::new(End(stream.log())));
+    let stop = CancellationToken::new();
+    replica::follow(&views.log(), &view, &metrics.feed, &stop)
+        .context("cannot start the threads that follow the feed")?;
+    let routes = RouteTable::new(&metrics.http).with(query_api::routes(
+        view.clone(),
+        metrics.view.clone(),
+        &args.query,
+    ));
+    let mut public = Listener::public(&args.public, routes, &metrics)?;
+    tracing::info!("serving on http://{}, admin on http://{}", public.address, admin.address);
+    let look = async {
+        let mut ticks = tokio::time::interval(LOOK_INTERVAL);
+        loop {
+            ticks.tick().await;
+            stream.sample(&metrics.log);
+            query_api::record(&view, &metrics.view);
+            if view.is_ready() {
+                recovered.ready();
+            } else {
+                recovered.not_ready("not all partitions have been seen yet");
+            }
+        }
+    };
+    tokio::select! {
+        () = terminated() => {}
+        error = public.failed() => return Err(error),
+        error = admin.failed() => return Err(error),
+        () = look => {}
+    }
+    recovered.not_ready("stopping");
+    public.stop().await?;
+    stop.cancel();
+    views.shutdown().await?;
+    stream.shutdown().await?;
+    admin.stop().await?;
+    tracing::info!("stopped");
+    Ok(())
+}
