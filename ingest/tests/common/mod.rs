@@ -2,7 +2,11 @@
 
 #![allow(dead_code, reason = "each test uses a part")]
 
-use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    net::SocketAddr,
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
@@ -27,6 +31,8 @@ pub(crate) struct ScriptedLog {
     pub(crate) gate: Arc<Semaphore>,
     /// What the next appends answer instead of appending.
     pub(crate) script: std::sync::Mutex<VecDeque<AppendError>>,
+    /// Partitions that are out of reach.
+    pub(crate) unavailable: std::sync::Mutex<BTreeSet<Partition>>,
     /// The payload of every attempt.
     pub(crate) attempts: std::sync::Mutex<Vec<Bytes>>,
 }
@@ -38,6 +44,7 @@ impl ScriptedLog {
             inner: MemoryLog::new(PartitionCount::new(partitions).unwrap()),
             gate: Arc::new(Semaphore::new(1_000_000)),
             script: std::sync::Mutex::default(),
+            unavailable: std::sync::Mutex::default(),
             attempts: std::sync::Mutex::default(),
         })
     }
@@ -119,6 +126,11 @@ impl Log for ScriptedLog {
         retention: Retention,
     ) -> BoxFuture<'static, Result<Bounds, TrimError>> {
         self.inner.trim(partition, retention)
+    }
+
+    fn unavailable(&self, partition: Partition) -> Option<String> {
+        let unavailable = self.unavailable.lock().unwrap();
+        unavailable.contains(&partition).then(|| "its leader is gone".to_owned())
     }
 }
 
