@@ -7,16 +7,13 @@
 
 mod common;
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
 use clap::Parser;
 use common::{
-    client::{Client, Position},
-    process::{cpu_seconds, resident_bytes},
-    purchases::{Chain, LINES},
+    bulk::{Bulk, Pass},
+    process::resident_bytes,
+    purchases::Chain,
     report::{self, Table, count, megabytes},
     server::Server,
     visibility::{self, Visibility},
@@ -54,7 +51,7 @@ fn main() {
     let bodies: Vec<_> =
         (0..args.bodies).map(|_| chain.post_many(args.purchases, &mut random)).collect();
     let directory = common::directory();
-    let server = Server::start(&directory.path().join("data")).ready();
+    let server = Server::serve(&directory.path().join("data")).ready();
 
     report::title("Bulk POST");
     println!(
@@ -75,91 +72,37 @@ fn main() {
         "pairs",
         "server memory",
     ]);
-    pass("alone", &server, &args, &bodies).row(&table, &server);
-    let run = || pass("with probes", &server, &args, &bodies);
-    let (probed, visibility) = visibility::during(server.public, run);
-    probed.row(&table, &server);
+    row("alone", &args.pass(&server, &bodies), &table, &server);
+    let run = || args.pass(&server, &bodies);
+    let (probed, visibility) = visibility::during(server.public(), server.public(), run);
+    row("with probes", &probed, &table, &server);
     report::title("From POST answered to visible, under bulk POSTs");
     visibility.rows(&Visibility::table(), "bulk POSTs");
 }
 
-/// What a pass has taken.
-struct Pass {
-    name: &'static str,
-    lines: f64,
-    /// Until the last was acknowledged, and until it was visible.
-    acknowledged: Duration,
-    visible: Duration,
-    /// Seconds, until it was visible.
-    server_cpu: f64,
-    client_cpu: f64,
-}
-
-fn pass(name: &'static str, server: &Server, args: &Args, bodies: &[Vec<u8>]) -> Pass {
-    let cpu = || [server.pid(), std::process::id()].map(cpu_seconds);
-    let (cpu_before, start) = (cpu(), Instant::now());
-    let time = Duration::from_secs_f64(args.seconds);
-    let (mut posts, mut position) = (0, Position::default());
-    thread::scope(|scope| {
-        let senders: Vec<_> = (0..args.connections)
-            .map(|number| {
-                let first = number * bodies.len() / args.connections;
-                let bodies = bodies.iter().cycle().skip(first);
-                scope.spawn(move || send(server, bodies, args.purchases, start + time))
-            })
-            .collect();
-        for sender in senders {
-            let (sent, reached) = sender.join().expect("all were taken");
-            posts += sent;
-            position.merge(&reached);
-        }
-    });
-    let acknowledged = start.elapsed();
-    server.wait_for(&position);
-    let visible = start.elapsed();
-    let [server_cpu, client_cpu] = cpu();
-    Pass {
-        name,
-        lines: (posts * args.purchases * LINES) as f64,
-        acknowledged,
-        visible,
-        server_cpu: server_cpu - cpu_before[0],
-        client_cpu: client_cpu - cpu_before[1],
+impl Args {
+    fn pass(&self, server: &Server, bodies: &[Vec<u8>]) -> Pass {
+        let bulk = Bulk {
+            address: server.public(),
+            connections: self.connections,
+            time: Duration::from_secs_f64(self.seconds),
+            bodies,
+            purchases: self.purchases,
+        };
+        bulk.run(server, &[server.pid(), std::process::id()])
     }
 }
 
-/// Sends until `end`; gives the POSTs acknowledged, and the position that has them.
-fn send<'a>(
-    server: &Server,
-    mut bodies: impl Iterator<Item = &'a Vec<u8>>,
-    purchases: usize,
-    end: Instant,
-) -> (usize, Position) {
-    let (mut client, mut position) = (Client::connect(server.public), Position::default());
-    let accepted = format!(r#"{{"accepted":{purchases},"rejected":[]}}"#);
-    let mut posts = 0;
-    while Instant::now() < end {
-        let answer = client.send(bodies.next().expect("a cycle")).expect("the server answers");
-        assert_eq!((answer.status, &answer.body), (200, &accepted));
-        position.add(&answer);
-        posts += 1;
-    }
-    (posts, position)
-}
-
-impl Pass {
-    fn row(&self, table: &Table, server: &Server) {
-        let visible = self.visible.as_secs_f64();
-        let cores = |seconds: f64| format!("{:.2}", seconds / visible);
-        table.row(&[
-            self.name.to_owned(),
-            count(self.lines / self.acknowledged.as_secs_f64()),
-            count(self.lines / visible),
-            cores(self.server_cpu),
-            cores(self.client_cpu),
-            format!("{:.2} s", self.server_cpu / self.lines * 1e6),
-            count(server.pairs()),
-            megabytes(resident_bytes(server.pid())),
-        ]);
-    }
+fn row(name: &str, pass: &Pass, table: &Table, server: &Server) {
+    let cores: Vec<_> = pass.cores().map(|cores| format!("{cores:.2}")).collect();
+    table.row(&[
+        name.to_owned(),
+        count(pass.acknowledged_per_second()),
+        count(pass.visible_per_second()),
+        cores[0].clone(),
+        cores[1].clone(),
+        format!("{:.2} s", pass.cpu[0] / pass.lines * 1e6),
+        count(server.pairs()),
+        megabytes(resident_bytes(server.pid())),
+    ]);
 }

@@ -62,11 +62,11 @@ struct Subject {
 fn main() {
     let args = Args::parse();
     let directory = common::directory();
-    let server = Server::start(&directory.path().join("data")).ready();
+    let server = Server::serve(&directory.path().join("data")).ready();
     let chain = Chain::new(1000, 100_000);
     sell(&server, &chain);
     let path = format!("/items/store/{}", chain.store(0));
-    let answer = Client::connect(server.public).get(&path);
+    let answer = Client::connect(server.public()).get(&path);
     let nginx = nginx(directory.path(), &answer);
     let redis = redis(directory.path(), &server, chain.store(0));
 
@@ -97,7 +97,7 @@ fn main() {
 
 /// Fills the list to be read, and all the others.
 fn sell(server: &Server, chain: &Chain) {
-    let (mut client, mut random) = (Client::connect(server.public), Random::new(1));
+    let (mut client, mut random) = (Client::connect(server.public()), Random::new(1));
     let mut position = Position::default();
     for _ in 0..POSTS {
         let request = chain.post_many(PURCHASES, &mut random);
@@ -124,12 +124,12 @@ fn subjects(
         b"*5\r\n$9\r\nZREVRANGE\r\n$3\r\nkey\r\n$1\r\n0\r\n$1\r\n9\r\n$10\r\nWITHSCORES\r\n";
     let http = Protocol::Http;
     [
-        ("`/items/store/{storeID}`", Some((server.public, http(200), get_request(&path, "")))),
+        ("`/items/store/{storeID}`", Some((server.public(), http(200), get_request(&path, "")))),
         (
             "`/v1/stores/{storeID}/top-items`",
-            Some((server.public, http(200), get_request(&v1, ""))),
+            Some((server.public(), http(200), get_request(&v1, ""))),
         ),
-        ("the same answer, not modified: 304", Some((server.public, http(304), not_modified))),
+        ("the same answer, not modified: 304", Some((server.public(), http(304), not_modified))),
         (NGINX, nginx.map(|nginx| (nginx.address, http(200), get_request("/", "")))),
         (
             "Redis `ZREVRANGE key 0 9 WITHSCORES`",
@@ -218,7 +218,7 @@ fn redis(directory: &Path, server: &Server, store: u32) -> Option<Other> {
         command.arg("--dir").arg(directory).stdout(Stdio::null());
         command
     })?;
-    let list = Client::connect(server.public).get(&format!("/v1/stores/{store}/top-items?k=100"));
+    let list = Client::connect(server.public()).get(&format!("/v1/stores/{store}/top-items?k=100"));
     let list: serde_json::Value = serde_json::from_str(&list.body).expect("JSON");
     let entries = list["items"].as_array().expect("items").iter();
     let add =

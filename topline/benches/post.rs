@@ -84,9 +84,9 @@ fn main() {
 /// On a server of its own, so that no row has the state of the one before.
 fn measure(args: &Args, connections: usize, requests: &[Vec<u8>], table: &Table) -> Visibility {
     let directory = common::directory();
-    let server = Server::start(&directory.path().join("data")).ready();
+    let server = Server::serve(&directory.path().join("data")).ready();
     let load = Load {
-        address: server.public,
+        address: server.public(),
         protocol: Protocol::Http(201),
         requests,
         connections,
@@ -99,7 +99,7 @@ fn measure(args: &Args, connections: usize, requests: &[Vec<u8>], table: &Table)
     let commits = Commits::of(&server).since(&before);
     // Opening the connections is not in it, for nothing is committed then.
     let commits_per_second = commits.count / (load.warm_up + load.time).as_secs_f64();
-    let (probed, visibility) = visibility::during(server.public, || load.run());
+    let (probed, visibility) = visibility::during(server.public(), server.public(), || load.run());
     server.kill();
     let [growing, with_room] =
         synced_per_second(&directory.path().join("file"), commits.bytes_each());

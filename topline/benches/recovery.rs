@@ -68,7 +68,7 @@ fn main() {
     let data = directory.path().join("data");
     report::title("Recovery from kill -9");
 
-    let mut server = Server::start(&data).ready();
+    let mut server = Server::serve(&data).ready();
     let mut senders: Vec<_> = (0..args.connections).map(|id| Sender::new(id, &chain)).collect();
     let start = Instant::now();
     load(&server, &mut senders, args.purchases);
@@ -245,7 +245,7 @@ fn load(server: &Server, senders: &mut [Sender<'_>], purchases: u64) {
     let taken = AtomicU64::new(0);
     thread::scope(|scope| {
         for sender in &mut *senders {
-            let (taken, mut client) = (&taken, Client::connect(server.public));
+            let (taken, mut client) = (&taken, Client::connect(server.public()));
             scope.spawn(move || {
                 while taken.fetch_add(BODY as u64, Ordering::Relaxed) < purchases {
                     sender.prepare(false);
@@ -263,7 +263,7 @@ fn load(server: &Server, senders: &mut [Sender<'_>], purchases: u64) {
 fn interrupt(server: Server, data: &Path, senders: &mut [Sender<'_>], time: Duration) -> Held {
     thread::scope(|scope| {
         for sender in senders {
-            let mut client = Client::connect(server.public);
+            let mut client = Client::connect(server.public());
             scope.spawn(move || {
                 sender.prepare(true);
                 while sender.send(&mut client) {
@@ -308,14 +308,14 @@ fn restart(data: &Path, senders: &[Sender<'_>]) -> (Server, Times) {
     }
 
     let start = Instant::now();
-    let server = Server::start(data);
+    let server = Server::serve(data);
     let listening = start.elapsed();
     let (ready, right) = thread::scope(|scope| {
         let ready = scope.spawn(|| {
-            answered(&mut Client::connect(server.admin), "/readyz");
+            answered(&mut Client::connect(server.admin()), "/readyz");
             start.elapsed()
         });
-        let mut client = Client::connect(server.public);
+        let mut client = Client::connect(server.public());
         for ((path, least), (_, most)) in least.lists().zip(most.lists()) {
             check_between(&path, &list(&answered(&mut client, &path)), least, most);
         }
@@ -329,7 +329,7 @@ fn restart(data: &Path, senders: &[Sender<'_>]) -> (Server, Times) {
 fn send_again(server: &Server, senders: &mut [Sender<'_>]) {
     for sender in senders {
         if !sender.under_way.is_empty() {
-            assert!(sender.send(&mut Client::connect(server.public)), "the server has ended");
+            assert!(sender.send(&mut Client::connect(server.public())), "the server has ended");
         }
         server.wait_for(&sender.position);
     }
@@ -338,7 +338,7 @@ fn send_again(server: &Server, senders: &mut [Sender<'_>]) {
 /// Compares all lists; gives how many.
 fn check_exact(server: &Server, senders: &[Sender<'_>]) -> usize {
     let tally = acknowledged(senders);
-    let mut client = Client::connect(server.public);
+    let mut client = Client::connect(server.public());
     for (path, counts) in tally.lists() {
         let mut expected: Vec<_> = counts.iter().map(|(&id, &quantity)| (id, quantity)).collect();
         // The most first, and of the same the smaller id.

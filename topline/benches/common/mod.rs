@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each bench uses a part")]
 
+pub(crate) mod bulk;
 pub(crate) mod client;
 pub(crate) mod load;
 pub(crate) mod process;

@@ -1,6 +1,7 @@
-//! `topline serve`, the real binary.
+//! The roles of the real binary.
 
 use std::{
+    ffi::OsStr,
     io::{BufRead, BufReader},
     net::SocketAddr,
     path::Path,
@@ -16,22 +17,35 @@ use super::client::{Client, Position};
 const START_TIMEOUT: Duration = Duration::from_mins(5);
 const POLL: Duration = Duration::from_millis(1);
 
+/// What is said of the start.
+const LOG: &str = "warn,topline::serve=info,topline::roles=info";
+
 /// A running server. Killed when dropped.
 pub(crate) struct Server {
     child: Child,
-    /// The public listener.
-    pub(crate) public: SocketAddr,
-    /// The admin listener.
-    pub(crate) admin: SocketAddr,
+    addresses: Addresses,
+}
+
+/// Where a server listens.
+#[derive(Debug, Clone, Copy)]
+struct Addresses {
+    /// `None` for a role that nobody asks anything.
+    public: Option<SocketAddr>,
+    admin: SocketAddr,
 }
 
 impl Server {
-    /// Starts it on `data`; gives it as soon as it says where it listens, before it is ready.
-    pub(crate) fn start(data: &Path) -> Self {
+    /// `topline serve` on `data`.
+    pub(crate) fn serve(data: &Path) -> Self {
+        let [listen, any, data_dir] = ["--listen", "127.0.0.1:0", "--data-dir"].map(OsStr::new);
+        Self::start("serve", &[listen, any, data_dir, data.as_os_str()])
+    }
+
+    /// Starts a role; gives it as soon as it says where it listens, before it is ready.
+    pub(crate) fn start(role: &str, args: &[&OsStr]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_topline"))
-            .args(["--log", "warn,topline::serve=info", "--log-format", "text", "serve"])
-            .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir"])
-            .arg(data)
+            .args(["--log", LOG, "--log-format", "text", role, "--admin-listen", "127.0.0.1:0"])
+            .args(args)
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -39,23 +53,36 @@ impl Server {
         let stderr = child.stderr.take().expect("piped");
         let (sender, addresses) = mpsc::channel();
         thread::spawn(move || follow(stderr, &sender));
-        let Ok((public, admin)) = addresses.recv_timeout(START_TIMEOUT) else {
+        let Ok(addresses) = addresses.recv_timeout(START_TIMEOUT) else {
             let _ = child.kill();
             let _ = child.wait();
-            panic!("the server does not say where it listens; its own message is above");
+            panic!("{role} does not say where it listens; its own message is above");
         };
-        Self { child, public, admin }
+        Self { child, addresses }
     }
 
     /// Waits until it is ready.
     pub(crate) fn ready(self) -> Self {
-        let mut admin = Client::connect(self.admin);
+        let mut admin = Client::connect(self.admin());
         let start = Instant::now();
         while admin.get("/readyz").status != 200 {
             assert!(start.elapsed() < START_TIMEOUT, "the server does not become ready");
             thread::sleep(POLL);
         }
         self
+    }
+
+    /// The public listener.
+    ///
+    /// # Panics
+    /// If the role has none.
+    pub(crate) fn public(&self) -> SocketAddr {
+        self.addresses.public.expect("a role with a public listener")
+    }
+
+    /// The admin listener.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.addresses.admin
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -78,7 +105,7 @@ impl Server {
     /// # Panics
     /// If there is no such metric.
     pub(crate) fn metric(&self, name: &str) -> Vec<f64> {
-        let text = Client::connect(self.admin).get("/metrics").body;
+        let text = Client::connect(self.admin()).get("/metrics").body;
         let values: Vec<f64> = text
             .lines()
             .filter_map(|line| line.rsplit_once(' '))
@@ -96,11 +123,12 @@ impl Server {
 
     /// Waits until GETs show all that is in `position`.
     pub(crate) fn wait_for(&self, position: &Position) {
-        let (mut client, position) = (Client::connect(self.public), position.to_string());
+        let (mut client, position) = (Client::connect(self.public()), position.to_string());
         let start = Instant::now();
         // The server limits how long one request waits.
         while client.get_at("/v1/top-stores?k=1", &position).status != 200 {
             assert!(start.elapsed() < START_TIMEOUT, "the view does not reach {position}");
+            thread::sleep(POLL);
         }
     }
 }
@@ -112,9 +140,9 @@ impl Drop for Server {
 }
 
 /// Sends on where the server listens, and shows the rest of what it says.
-fn follow(stderr: ChildStderr, addresses: &Sender<(SocketAddr, SocketAddr)>) {
+fn follow(stderr: ChildStderr, addresses: &Sender<Addresses>) {
     for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-        match addresses_in(&line) {
+        match Addresses::in_line(&line) {
             // Nobody listens any more if the start took too long.
             Some(found) => drop(addresses.send(found)),
             None => eprintln!("{line}"),
@@ -122,8 +150,12 @@ fn follow(stderr: ChildStderr, addresses: &Sender<(SocketAddr, SocketAddr)>) {
     }
 }
 
-fn addresses_in(line: &str) -> Option<(SocketAddr, SocketAddr)> {
-    let (_, rest) = line.split_once("serving on http://")?;
-    let (public, rest) = rest.split_once(", admin on http://")?;
-    Some((public.parse().ok()?, rest.split_whitespace().next()?.parse().ok()?))
+impl Addresses {
+    fn in_line(line: &str) -> Option<Self> {
+        let after = |text| {
+            let (_, rest) = line.split_once(text)?;
+            rest.split([',', ' ']).next()?.parse().ok()
+        };
+        Some(Self { public: after("serving on http://"), admin: after(", admin on http://")? })
+    }
 }

@@ -30,13 +30,17 @@ pub(crate) enum Reader {
 /// What was seen, and how fast.
 pub(crate) struct Visibility(Vec<(Reader, Latencies)>);
 
-/// Runs `load`, and probes until it ends.
-pub(crate) fn during<T>(server: SocketAddr, load: impl FnOnce() -> T) -> (T, Visibility) {
+/// Runs `load`, and probes until it ends: what is posted at one address is looked for at the other.
+pub(crate) fn during<T>(
+    posts: SocketAddr,
+    gets: SocketAddr,
+    load: impl FnOnce() -> T,
+) -> (T, Visibility) {
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let flag = &stop;
         let probers = [Reader::Poll, Reader::WaitFor]
-            .map(|reader| (reader, scope.spawn(move || probe(server, reader, flag))));
+            .map(|reader| (reader, scope.spawn(move || probe(posts, gets, reader, flag))));
         // Also if the load fails: the scope waits for the probers.
         let outcome = {
             let _stop = StopOnDrop(&stop);
@@ -56,16 +60,16 @@ impl Drop for StopOnDrop<'_> {
 }
 
 /// Each probe sells an item never sold before, which is not found until it is counted.
-fn probe(server: SocketAddr, reader: Reader, stop: &AtomicBool) -> Latencies {
+fn probe(posts: SocketAddr, gets: SocketAddr, reader: Reader, stop: &AtomicBool) -> Latencies {
     static NEXT_ID: AtomicU64 = AtomicU64::new(FIRST_ID);
-    let mut client = Client::connect(server);
+    let (mut poster, mut getter) = (Client::connect(posts), Client::connect(gets));
     let (date, mut times) = (today(), Latencies::default());
     while !stop.load(Ordering::Relaxed) {
         let item = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         let store = FIRST_ID + item % 1000;
         let path = format!("/purchase/{store}/customer/1/date/{date}");
         let body = format!(r#"{{"items":[{{"ItemID":{item},"numberOfItems":1}}]}}"#);
-        let posted = client
+        let posted = poster
             .send(&post_request(&path, "application/json", &body))
             .expect("the server answers");
         let answered = Instant::now();
@@ -77,7 +81,7 @@ fn probe(server: SocketAddr, reader: Reader, stop: &AtomicBool) -> Latencies {
         let get = get_request(&format!("/items/top10/{item}"), &headers);
         let mut status = 0;
         while status != 200 {
-            status = client.send(&get).expect("the server answers").status;
+            status = getter.send(&get).expect("the server answers").status;
             let waits = reader == Reader::Poll && status == 404;
             assert!(waits || status == 200, "item {item}: {status}");
         }
