@@ -90,3 +90,20 @@ fn free_address() -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     listener.local_addr().expect("bound")
 }
+
+/// The process with `argument` on its command line that a child of this process has started.
+pub(crate) fn grandchild(argument: &str) -> Option<u32> {
+    let processes = fs::read_dir("/proc").expect("Linux").filter_map(Result::ok);
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    pids.into_iter().find(|&pid| {
+        let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        command.split(|&byte| byte == 0).any(|found| found == argument.as_bytes())
+            && parent(pid).and_then(parent) == Some(std::process::id())
+    })
+}
+
+/// `None` if the process has ended.
+fn parent(pid: u32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()
+}
