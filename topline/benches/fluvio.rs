@@ -13,6 +13,7 @@ use std::{
     path::Path,
     process::Command,
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -31,7 +32,7 @@ use fluvio_log::{ClusterArgs, FluvioLog, FluvioLogConfig, Isolation};
 use fluvio_testing::TestCluster;
 use futures_util::future::join_all;
 use log::Log;
-use model::Partition;
+use model::{Offset, Partition};
 use random::Random;
 use tokio::runtime::Runtime;
 use view::feed::Replica;
@@ -280,7 +281,7 @@ fn through_all_roles(args: &Args, roles: &Roles) -> Position {
     let run = || bulk.run(&roles.query, &roles.processes());
     row("alone", &run(), &table, roles);
     let (posts, gets) = (roles.ingest.public(), roles.query.public());
-    let ((), quiet) = visibility::during(posts, gets, || std::thread::sleep(bulk.time));
+    let ((), quiet) = visibility::during(posts, gets, || thread::sleep(bulk.time));
     let (probed, loaded) = visibility::during(posts, gets, run);
     row("with probes", &probed, &table, roles);
 
@@ -314,7 +315,7 @@ fn new_replicas(args: &Args, roles: &Roles, position: &Position, runtime: &Runti
         "listens",
         "right answers",
         "`/readyz`",
-        "CPU",
+        "CPU seconds",
         "memory",
     ]);
     let seconds = |time: Duration| format!("{:.2} s", time.as_secs_f64());
@@ -323,17 +324,21 @@ fn new_replicas(args: &Args, roles: &Roles, position: &Position, runtime: &Runti
         let start = Instant::now();
         let replica = start_query(&roles.cluster);
         let listens = start.elapsed();
-        replica.wait_for(position);
-        let right = start.elapsed();
-        let replica = replica.ready();
-        let ready = start.elapsed();
+        let (right, ready) = thread::scope(|scope| {
+            let ready = scope.spawn(|| {
+                replica.wait_until_ready();
+                start.elapsed()
+            });
+            replica.wait_for(position);
+            (start.elapsed(), ready.join().expect("it becomes ready"))
+        });
         table.row(&[
             number.to_string(),
             megabytes(bytes),
             seconds(listens),
             seconds(right),
             seconds(ready),
-            format!("{:.2} s", cpu_seconds(replica.pid())),
+            format!("{:.2}", cpu_seconds(replica.pid())),
             megabytes(resident_bytes(replica.pid())),
         ]);
     }
@@ -345,8 +350,7 @@ async fn bytes_to_read(cluster: String) -> u64 {
     let mut bytes = 0;
     for partition in log.partitions().iter() {
         let next = log.bounds(partition).next;
-        let last =
-            log.read(partition, model::Offset(next.0 - 1), 1).await.expect("the last record");
+        let last = log.read(partition, Offset(next.0 - 1), 1).await.expect("the last record");
         let keyframe = Replica::start(last.first().map(|record| &*record.payload));
         let mut at = keyframe.expect("not damaged").expect("the job has written one");
         while at < next {

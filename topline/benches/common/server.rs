@@ -63,13 +63,17 @@ impl Server {
 
     /// Waits until it is ready.
     pub(crate) fn ready(self) -> Self {
+        self.wait_until_ready();
+        self
+    }
+
+    pub(crate) fn wait_until_ready(&self) {
         let mut admin = Client::connect(self.admin());
         let start = Instant::now();
         while admin.get("/readyz").status != 200 {
             assert!(start.elapsed() < START_TIMEOUT, "the server does not become ready");
             thread::sleep(POLL);
         }
-        self
     }
 
     /// The public listener.
