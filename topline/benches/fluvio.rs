@@ -60,8 +60,8 @@ struct Args {
     /// Items
     #[arg(long, env = "BENCH_ITEMS", default_value_t = 100_000)]
     items: u32,
-    /// New replicas started, one after the other
-    #[arg(long, env = "BENCH_REPLICAS", default_value_t = 3)]
+    /// New replicas started after the POSTs, and as many after a keyframe
+    #[arg(long, env = "BENCH_REPLICAS", default_value_t = 2)]
     replicas: usize,
     /// Given by cargo
     #[arg(long, hide = true)]
@@ -75,6 +75,9 @@ const RECORD_BYTES: usize = 64 * 1024;
 const IN_FLIGHT: usize = 16;
 /// How long the cluster may take to answer.
 const OPEN_TIMEOUT: Duration = Duration::from_mins(1);
+/// How long the job may take to write keyframes, and how often they are looked for.
+const KEYFRAME_TIMEOUT: Duration = Duration::from_mins(5);
+const POLL: Duration = Duration::from_millis(100);
 /// Bytes of the feed read at a time.
 const READ_BYTES: usize = 1 << 20;
 
@@ -305,61 +308,120 @@ fn row(name: &str, pass: &Pass, table: &Table, roles: &Roles) {
     table.row(&cells);
 }
 
-/// Starts replicas, one after the other, each until it has everything in `position`, and is ready.
+/// Starts replicas, one after the other: after the POSTs, whose changes they have to read one by one, and
+/// after a keyframe of everything.
 fn new_replicas(args: &Args, roles: &Roles, position: &Position, runtime: &Runtime) {
     report::title("A new replica");
     println!("{} pairs; each starts at the last keyframe\n", count(roles.job.pairs()));
     let table = Table::new(&[
-        "replica",
-        "views from there",
+        "after",
+        "views from the keyframe on",
+        "read alone",
         "listens",
         "right answers",
         "`/readyz`",
         "CPU seconds",
         "memory",
     ]);
-    let seconds = |time: Duration| format!("{:.2} s", time.as_secs_f64());
-    for number in 1..=args.replicas {
-        let bytes = runtime.block_on(bytes_to_read(roles.cluster.clone()));
-        let start = Instant::now();
-        let replica = start_query(&roles.cluster);
-        let listens = start.elapsed();
-        let (right, ready) = thread::scope(|scope| {
-            let ready = scope.spawn(|| {
-                replica.wait_until_ready();
-                start.elapsed()
-            });
-            replica.wait_for(position);
-            (start.elapsed(), ready.join().expect("it becomes ready"))
+    let views = runtime.block_on(open(roles.cluster.clone(), &views_of(PURCHASES)));
+    let before = runtime.block_on(keyframes(&views));
+    for _ in 0..args.replicas {
+        new_replica("the POSTs", roles, position, &views, runtime).row(&table);
+    }
+    runtime.block_on(later_keyframes(&views, &before));
+    for _ in 0..args.replicas {
+        new_replica("a keyframe", roles, position, &views, runtime).row(&table);
+    }
+    runtime.block_on(views.shutdown());
+}
+
+/// What a new replica has taken; times from the start of its process.
+struct Started {
+    after: &'static str,
+    /// Of the views from the last keyframe on, and how long it takes to read them and do nothing.
+    bytes: u64,
+    read: Duration,
+    listens: Duration,
+    right: Duration,
+    ready: Duration,
+    cpu: f64,
+    memory: u64,
+}
+
+/// Starts one, until it has everything in `position`, and is ready.
+fn new_replica(
+    after: &'static str,
+    roles: &Roles,
+    position: &Position,
+    views: &FluvioLog,
+    runtime: &Runtime,
+) -> Started {
+    let start = Instant::now();
+    let bytes = runtime.block_on(read_views(views));
+    let read = start.elapsed();
+
+    let start = Instant::now();
+    let replica = start_query(&roles.cluster);
+    let listens = start.elapsed();
+    let (right, ready) = thread::scope(|scope| {
+        let ready = scope.spawn(|| {
+            replica.wait_until_ready();
+            start.elapsed()
         });
+        replica.wait_for(position);
+        (start.elapsed(), ready.join().expect("it becomes ready"))
+    });
+    let (cpu, memory) = (cpu_seconds(replica.pid()), resident_bytes(replica.pid()));
+    Started { after, bytes, read, listens, right, ready, cpu, memory }
+}
+
+impl Started {
+    fn row(&self, table: &Table) {
+        let seconds = |time: Duration| format!("{:.2} s", time.as_secs_f64());
         table.row(&[
-            number.to_string(),
-            megabytes(bytes),
-            seconds(listens),
-            seconds(right),
-            seconds(ready),
-            format!("{:.2}", cpu_seconds(replica.pid())),
-            megabytes(resident_bytes(replica.pid())),
+            self.after.to_owned(),
+            megabytes(self.bytes),
+            seconds(self.read),
+            seconds(self.listens),
+            seconds(self.right),
+            seconds(self.ready),
+            format!("{:.2}", self.cpu),
+            megabytes(self.memory),
         ]);
     }
 }
 
-/// The bytes of the views from the last keyframe on, of all partitions: what a new replica reads.
-async fn bytes_to_read(cluster: String) -> u64 {
-    let log = open(cluster, &views_of(PURCHASES)).await;
-    let mut bytes = 0;
-    for partition in log.partitions().iter() {
-        let next = log.bounds(partition).next;
-        let last = log.read(partition, Offset(next.0 - 1), 1).await.expect("the last record");
-        let keyframe = Replica::start(last.first().map(|record| &*record.payload));
-        let mut at = keyframe.expect("not damaged").expect("the job has written one");
+/// Where the last keyframe of each partition begins, as its last record says.
+async fn keyframes(views: &FluvioLog) -> Vec<(Partition, Offset)> {
+    let partitions = views.partitions().iter().map(async |partition| {
+        let last = Offset(views.bounds(partition).next.0 - 1);
+        let records = views.read(partition, last, 1).await.expect("the last record");
+        let keyframe = Replica::start(records.first().map(|record| &*record.payload));
+        (partition, keyframe.expect("not damaged").expect("the job has written one"))
+    });
+    join_all(partitions).await
+}
+
+/// Waits until each partition has a keyframe after `before`.
+async fn later_keyframes(views: &FluvioLog, before: &[(Partition, Offset)]) {
+    let start = Instant::now();
+    while keyframes(views).await.iter().zip(before).any(|(now, before)| now == before) {
+        assert!(start.elapsed() < KEYFRAME_TIMEOUT, "the job writes no keyframes");
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// Reads what a new replica does: the views of all partitions from the last keyframe on; gives their bytes.
+async fn read_views(views: &FluvioLog) -> u64 {
+    let partitions = keyframes(views).await.into_iter().map(async |(partition, mut at)| {
+        let (next, mut bytes) = (views.bounds(partition).next, 0);
         while at < next {
-            for record in log.read(partition, at, READ_BYTES).await.expect("records") {
+            for record in views.read(partition, at, READ_BYTES).await.expect("records") {
                 bytes += record.payload.len() as u64;
                 at = record.offset.next();
             }
         }
-    }
-    log.shutdown().await;
-    bytes
+        bytes
+    });
+    join_all(partitions).await.into_iter().sum()
 }
