@@ -206,7 +206,18 @@ impl Running {
         }
         let end = self.worker.log.bounds(self.worker.partition).next;
         while self.state.progress().next < end {
-            self.apply_some()?;
+            match self.apply_some() {
+                // A stream that does not answer any more was given up: the next start goes on from here.
+                Err(JobError::Read { error: log::ReadError::Stopped(reason), .. }) => {
+                    tracing::warn!(
+                        partition = self.worker.partition.0,
+                        reason,
+                        "not read to its end"
+                    );
+                    return Ok(());
+                }
+                outcome => outcome?,
+            }
         }
         Ok(())
     }

@@ -21,6 +21,9 @@ use crate::{
     stream::{End, FeedArgs, Stream, StreamArgs},
 };
 
+/// How long the stream may take for what a worker has under way at the end.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// How often what is read off, not told, is looked at: sizes, readiness.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
@@ -130,7 +133,7 @@ pub(crate) async fn ingest(args: IngestRoleArgs) -> anyhow::Result<()> {
     tracing::info!("stopping: answering what is at hand");
     public.stop().await?;
     stop.cancel();
-    handle.drained().await;
+    stream.give(args.public.listener.drain_timeout, handle.drained()).await;
     stream.shutdown().await?;
     admin.stop().await?;
     tracing::info!("stopped");
@@ -195,7 +198,7 @@ pub(crate) async fn job(args: JobRoleArgs) -> anyhow::Result<()> {
     }
     recovered.not_ready("stopping");
     stop.cancel();
-    running.await??;
+    stream.give(PATIENCE, running).await??;
     views.shutdown().await?;
     stream.shutdown().await?;
     admin.stop().await?;

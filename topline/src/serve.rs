@@ -109,6 +109,8 @@ pub(crate) struct Running {
     /// Where the admin listener is.
     pub(crate) admin: SocketAddr,
     stream: Stream,
+    /// How long the stream may take for what is under way at the end.
+    patience: Duration,
     ingest: IngestHandle,
     job: JoinHandle<Result<(), stream_job::JobError>>,
     listener: JoinHandle<io::Result<()>>,
@@ -172,6 +174,7 @@ pub(crate) async fn start(args: &ServerArgs, data_dir: PathBuf) -> anyhow::Resul
         public,
         admin,
         stream,
+        patience: args.listener.drain_timeout,
         ingest,
         job,
         listener,
@@ -311,9 +314,14 @@ impl Running {
         self.stop_listener.cancel();
         self.listener.await??;
         self.stop_ingest.cancel();
-        self.ingest.drained().await;
+        if tokio::time::timeout(self.patience, self.ingest.drained()).await.is_err() {
+            // The workers first: to them, a stream that closes by itself is a failure.
+            self.stop_job.cancel();
+            self.stream.give_up();
+            self.ingest.drained().await;
+        }
         self.stop_job.cancel();
-        self.job.await??;
+        self.stream.give(self.patience, &mut self.job).await??;
         self.stream.shutdown().await?;
         self.stop_admin.cancel();
         self.admin_listener.await??;

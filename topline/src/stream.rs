@@ -1,6 +1,6 @@
 //! The stream of a server: the embedded log, or topics of a Fluvio cluster.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{future::Future, path::PathBuf, pin::pin, sync::Arc, time::Duration};
 
 use anyhow::anyhow;
 use clap::Args;
@@ -128,9 +128,28 @@ impl Stream {
         match self {
             Self::Embedded(log) => log.shutdown().await.map_err(Into::into),
             Self::Fluvio(log) => {
-                log.shutdown().await;
+                log.close();
                 Ok(())
             }
+        }
+    }
+
+    /// Waits for `work`, which reads or appends; but if the stream does not answer for so long, it is closed,
+    /// and the work ends with what it has.
+    pub(crate) async fn give<T>(&self, time: Duration, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        if let Ok(done) = tokio::time::timeout(time, &mut work).await {
+            return done;
+        }
+        self.give_up();
+        work.await
+    }
+
+    /// Closes a stream that does not answer, so that nobody waits for it any more.
+    pub(crate) fn give_up(&self) {
+        if let Self::Fluvio(log) = self {
+            tracing::warn!("the cluster does not answer: what it has not acknowledged is given up");
+            log.close();
         }
     }
 

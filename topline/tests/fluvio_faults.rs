@@ -10,7 +10,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use common::{
@@ -97,8 +97,23 @@ fn probe(server: &Server) -> Vec<u16> {
     (0..12).map(sell).collect()
 }
 
+/// Sends again what is unclear, compares everything with the tally, and ends in order.
+fn finish(server: Server, tally: &mut Tally) {
+    eventually("all partitions are there", || {
+        probe(&server).iter().all(|&status| status == 201).then_some(())
+    });
+    retry(&server, tally, &mut Random::new(1));
+    check(&server, tally, true);
+    assert!(server.is_ready());
+    let ended = server.terminate();
+    assert!(ended.status.success(), "{}", ended.log);
+}
+
+/// How long an SPU is away in the longest outage.
+const OUTAGE: Duration = Duration::from_mins(1);
+
 #[test]
-fn everything_acknowledged_is_counted_exactly_once() {
+fn what_is_away_is_refused_and_the_rest_goes_on() {
     let Some(mut cluster) = TestCluster::start(2) else { return };
     setup(&cluster, "purchases", &["--partitions", "4"]);
     let data = tempfile::tempdir().unwrap();
@@ -112,9 +127,15 @@ fn everything_acknowledged_is_counted_exactly_once() {
         // One SPU: its stores are refused, those of the other are not, nor are reads.
         cluster.kill_spu(0);
         more("some are refused", &load.refused, 20);
+        let (memory, outage) =
+            (server.metric("process_resident_memory_bytes", &[]), Instant::now());
         let statuses = probe(&server);
         assert!(statuses.contains(&503) && statuses.contains(&201), "{statuses:?}");
         assert_eq!(server.get("/v1/top-stores").status, 200);
+        assert!(server.metric("topline_log_available", &[]) < 4.0);
+        thread::sleep(OUTAGE.saturating_sub(outage.elapsed()));
+        let grown = server.metric("process_resident_memory_bytes", &[]) - memory;
+        assert!(grown < 64e6, "{grown} bytes more after the outage");
         cluster.start_spu(0);
         more("all are taken again", &load.acknowledged, 200);
         // The controller: everything goes on without it.
@@ -136,14 +157,25 @@ fn everything_acknowledged_is_counted_exactly_once() {
     });
     server.kill();
     let server = Server::start(data.path(), &args);
-    let tally = &mut *load.tally.lock().unwrap();
-    let mut random = Random::new(1);
-    eventually("all partitions are there", || {
-        probe(&server).iter().all(|&status| status == 201).then_some(())
+    finish(server, &mut load.tally.lock().unwrap());
+}
+
+#[test]
+fn a_server_ends_in_order_also_when_the_cluster_is_gone() {
+    let Some(mut cluster) = TestCluster::start(1) else { return };
+    setup(&cluster, "purchases", &["--partitions", "2"]);
+    let data = tempfile::tempdir().unwrap();
+    let address = cluster.address();
+    let args = ["--fluvio", &address, "--drain-timeout", "1s", "--append-timeout", "1s"];
+    let server = Server::start(data.path(), &args);
+    assert_eq!(probe(&server), [201; 12]);
+    cluster.kill_spu(0);
+    cluster.kill_controller();
+    eventually("all stores are refused", || {
+        probe(&server).iter().all(|&status| status == 503).then_some(())
     });
-    retry(&server, tally, &mut random);
-    check(&server, tally, true);
-    assert!(server.is_ready());
+    assert_eq!(server.get("/v1/top-stores").status, 200);
     let ended = server.terminate();
     assert!(ended.status.success(), "{}", ended.log);
+    assert!(ended.log.contains("the cluster does not answer"), "{}", ended.log);
 }

@@ -52,7 +52,10 @@ impl Place {
 
     /// A worker that keeps its checkpoints where all do.
     fn job(&self, worker: usize, workers: usize) -> Server {
-        let data: &Path = &self.data;
+        self.job_in(&self.data, worker, workers)
+    }
+
+    fn job_in(&self, data: &Path, worker: usize, workers: usize) -> Server {
         let (worker, workers) = (worker.to_string(), workers.to_string());
         let data = data.to_str().expect("text");
         let identity = ["--worker", &worker, "--workers", &workers, "--data-dir", data];
@@ -111,6 +114,13 @@ impl Load {
     }
 }
 
+/// Sells something in every store.
+fn sell(ingest: &Server, tally: &mut Tally, time: u64) {
+    let sales = Request::Bulk((0..100).map(|n| Sale::of(99, 1000 * time + n)).collect());
+    let position = sales.send(&mut ingest.client()).expect("acknowledged");
+    tally.note(sales, Some(&position));
+}
+
 #[test]
 fn both_replicas_agree_with_the_tally() {
     let Some(cluster) = TestCluster::start(2) else { return };
@@ -159,13 +169,22 @@ fn both_replicas_agree_with_the_tally() {
         let ended = worker.terminate();
         assert!(ended.status.success(), "{}", ended.log);
     }
-    let workers: Vec<Server> = (0..2).map(|worker| place.job(worker, 2)).collect();
-    let sale = Request::Bulk(vec![Sale::of(99, 1)]);
-    let position = sale.send(&mut ingests[0].client()).expect("acknowledged");
-    tally.note(sale, Some(&position));
+    let mut workers: Vec<Server> = (0..2).map(|worker| place.job(worker, 2)).collect();
+    sell(&ingests[0], tally, 1);
     for replica in &replicas {
         check(replica, tally, true);
     }
+
+    // A standby of each, with checkpoints of its own; the first ones go.
+    let own = tempfile::tempdir().unwrap();
+    let standbys: Vec<Server> = (0..2).map(|worker| place.job_in(own.path(), worker, 2)).collect();
+    sell(&ingests[0], tally, 2);
+    workers.drain(..).for_each(|worker| drop(worker.kill()));
+    sell(&ingests[0], tally, 3);
+    for replica in &replicas {
+        check(replica, tally, true);
+    }
+    workers.extend(standbys);
     for server in workers.into_iter().chain(replicas).chain(ingests) {
         let ended = server.terminate();
         assert!(ended.status.success(), "{}", ended.log);

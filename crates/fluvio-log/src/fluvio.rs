@@ -17,7 +17,7 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     Cluster, ClusterError, Isolation,
@@ -59,9 +59,7 @@ pub struct FluvioLog {
     topic: String,
     count: PartitionCount,
     partitions: Vec<Handle>,
-    tasks: TaskTracker,
     stop: CancellationToken,
-    abandon: CancellationToken,
 }
 
 /// One partition.
@@ -90,14 +88,7 @@ impl FluvioLog {
         let count = until.ready(async || cluster.partitions(&topic).await).await?;
         let count = PartitionCount::new(count)
             .map_err(|error| ClusterError::Settings(format!("topic '{topic}': {error}")))?;
-        let mut log = Self {
-            topic,
-            count,
-            partitions: Vec::new(),
-            tasks: TaskTracker::new(),
-            stop: CancellationToken::new(),
-            abandon: CancellationToken::new(),
-        };
+        let mut log = Self { topic, count, partitions: Vec::new(), stop: CancellationToken::new() };
         for partition in count.iter() {
             let handle = log.start(&cluster, partition, isolation, &until).await?;
             log.partitions.push(handle);
@@ -117,7 +108,7 @@ impl FluvioLog {
         let mut tail = link();
         shared.grow(until.ready(async || ask_bounds(&mut tail).await).await?);
         let tail = Tail { shared: shared.clone(), link: tail, back_off: BackOff::new() };
-        self.tasks.spawn(tail.run(self.stop.clone()));
+        tokio::spawn(tail.run(self.stop.clone()));
 
         let (queue, receiver) = mpsc::unbounded_channel();
         let queued = Arc::new(AtomicUsize::new(0));
@@ -128,13 +119,13 @@ impl FluvioLog {
             isolation,
             queue: receiver,
             back_off: BackOff::new(),
-            abandon: self.abandon.clone(),
+            abandon: self.stop.clone(),
             released: Arc::new(move |bytes| {
                 counter.fetch_sub(bytes, Relaxed);
             }),
         };
-        self.tasks.spawn(appender.run());
-        let reader = Reader::new(shared.clone(), link(), BackOff::new());
+        tokio::spawn(appender.run());
+        let reader = Reader::new(shared.clone(), link(), BackOff::new(), self.stop.clone());
         Ok(Handle { shared, reader, queue, queued })
     }
 
@@ -142,22 +133,16 @@ impl FluvioLog {
         &self.partitions[partition.0 as usize]
     }
 
-    /// Gives up what is not acknowledged and ends. To be called when nobody appends any more: what is
-    /// queued then fails with [`AppendError::Stopped`].
-    pub async fn shutdown(&self) {
+    /// Closes it: appends that are not acknowledged, and reads, end with an error that says so. In order is
+    /// to wait for them first, as long as the cluster answers.
+    pub fn close(&self) {
         self.stop.cancel();
-        self.abandon.cancel();
-        self.tasks.close();
-        if self.partitions.iter().all(|handle| handle.queue.is_closed()) {
-            self.tasks.wait().await;
-        }
     }
 }
 
 impl Drop for FluvioLog {
     fn drop(&mut self) {
-        self.stop.cancel();
-        self.abandon.cancel();
+        self.close();
     }
 }
 

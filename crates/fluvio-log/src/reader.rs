@@ -11,6 +11,7 @@ use fluvio_spu_schema::{
 use log::{Bounds, ReadBudget, ReadError, Record};
 use model::Offset;
 use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     ClusterError,
@@ -28,6 +29,7 @@ pub(crate) struct Reader {
     /// Records fetched and not asked for yet, in order, without gaps.
     fetched: Mutex<VecDeque<Record>>,
     link: tokio::sync::Mutex<(Link, BackOff)>,
+    stop: CancellationToken,
 }
 
 /// Counts a reader that waits at the end, as long as it does.
@@ -47,13 +49,28 @@ impl Drop for Waiting<'_> {
 }
 
 impl Reader {
-    pub(crate) fn new(shared: Arc<Shared>, link: Link, back_off: BackOff) -> Arc<Self> {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        link: Link,
+        back_off: BackOff,
+        stop: CancellationToken,
+    ) -> Arc<Self> {
         let link = tokio::sync::Mutex::new((link, back_off));
-        Arc::new(Self { shared, fetched: Mutex::default(), link })
+        Arc::new(Self { shared, fetched: Mutex::default(), link, stop })
     }
 
-    /// As [`log::Log::read`] says.
+    /// As [`log::Log::read`] says; ends with [`ReadError::Stopped`] when the log is closed.
     pub(crate) async fn read(
+        self: Arc<Self>,
+        from: Offset,
+        max_bytes: usize,
+    ) -> Result<Vec<Record>, ReadError> {
+        let stop = self.stop.clone();
+        let read = stop.run_until_cancelled(self.wait_and_read(from, max_bytes)).await;
+        read.unwrap_or_else(|| Err(ReadError::Stopped("it was closed".to_owned())))
+    }
+
+    async fn wait_and_read(
         self: Arc<Self>,
         from: Offset,
         max_bytes: usize,
@@ -69,7 +86,10 @@ impl Reader {
             if known.readable(self.shared.partition, from)? {
                 // A task of its own: whoever gives up waiting does not break the fetch off.
                 let this = Arc::clone(&self);
-                let fetch = tokio::spawn(async move { this.fetch(from).await });
+                let fetch = tokio::spawn(async move {
+                    let stop = this.stop.clone();
+                    stop.run_until_cancelled(this.fetch(from)).await.unwrap_or(Ok(()))
+                });
                 fetch.await.map_err(|error| ReadError::Stopped(error.to_string()))??;
             } else {
                 let _waiting = Waiting::new(&self.shared);

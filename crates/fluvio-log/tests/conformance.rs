@@ -67,7 +67,7 @@ impl Backend for Fluvio {
 
     async fn close(&self) {
         let log = self.open.lock().expect("not poisoned").take().expect("open");
-        log.shutdown().await;
+        log.close();
     }
 }
 
