@@ -162,7 +162,7 @@ async fn append_alone(cluster: &TestCluster, topic: &str, time: Duration) -> App
     });
     let records = join_all(appenders).await;
     let (time, [spu_cpu, client_cpu]) = (start.elapsed(), cpu());
-    log.shutdown().await;
+    log.close();
     Appended {
         records: records.into_iter().map(|appended| appended.expect("it does not panic")).sum(),
         time,
@@ -332,7 +332,7 @@ fn new_replicas(args: &Args, roles: &Roles, position: &Position, runtime: &Runti
     for _ in 0..args.replicas {
         new_replica("a keyframe", roles, position, &views, runtime).row(&table);
     }
-    runtime.block_on(views.shutdown());
+    views.close();
 }
 
 /// What a new replica has taken; times from the start of its process.
