@@ -24,6 +24,9 @@ use window::{Aggregator, Config};
 
 /// Records of a feed that may wait for their acknowledgement at once.
 const MAX_UNACKNOWLEDGED: usize = 8;
+/// A keyframe is also due when the deltas since the last have become twice its size, and by so much more:
+/// a new replica has to read them.
+const MIN_DELTA_BYTES: usize = 4 << 20;
 /// Bytes of the records of a feed.
 const FEED_LIMITS: FeedLimits =
     FeedLimits { target_bytes: 128 * 1024, max_bytes: log::MAX_RECORD_BYTES };
@@ -80,6 +83,8 @@ impl Target {
                     runtime: runtime.clone(),
                     shutdown: shutdown.clone(),
                     last_keyframe: Instant::now(),
+                    keyframe_bytes: 0,
+                    delta_bytes: 0,
                 }))
             }
         }
@@ -99,6 +104,9 @@ pub(crate) struct FeedOutput {
     runtime: Handle,
     shutdown: CancellationToken,
     last_keyframe: Instant,
+    /// Of the last keyframe, and of the deltas since.
+    keyframe_bytes: usize,
+    delta_bytes: usize,
 }
 
 impl Output {
@@ -168,12 +176,15 @@ impl FeedOutput {
             let progress = *state.progress();
             let mut sending = Sending::new(self);
             state.flush(&mut sending.writer.delta(&progress, |record| sending.queue.send(record)));
-            if sending.queue.finish().is_err() {
+            let (outcome, bytes) = (sending.queue.finish(), sending.queue.bytes);
+            self.delta_bytes += bytes;
+            if outcome.is_err() {
                 self.writer.lost();
             }
         }
         if self.writer.wants_keyframe()
             || self.last_keyframe.elapsed() >= self.feed.keyframe_interval
+            || self.delta_bytes > MIN_DELTA_BYTES + 2 * self.keyframe_bytes
         {
             self.keyframe(state);
         }
@@ -186,7 +197,9 @@ impl FeedOutput {
         state.flush_all(
             &mut sending.writer.keyframe(&progress, |record| sending.queue.send(record)),
         );
-        match sending.queue.finish() {
+        let (outcome, bytes) = (sending.queue.finish(), sending.queue.bytes);
+        (self.keyframe_bytes, self.delta_bytes) = (bytes, 0);
+        match outcome {
             Ok(Some(begins_at)) => self.writer.keyframe_acknowledged(begins_at),
             Ok(None) | Err(Lost) => self.writer.lost(),
         }
@@ -209,6 +222,7 @@ impl<'a> Sending<'a> {
             shutdown,
             unacknowledged: VecDeque::new(),
             first: None,
+            bytes: 0,
             lost: false,
         };
         Self { writer, queue }
@@ -224,6 +238,8 @@ struct Queue<'a> {
     shutdown: &'a CancellationToken,
     unacknowledged: VecDeque<BoxFuture<'static, Result<Offset, AppendError>>>,
     first: Option<Offset>,
+    /// Of all records.
+    bytes: usize,
     lost: bool,
 }
 
@@ -232,6 +248,7 @@ struct Lost;
 
 impl Queue<'_> {
     fn send(&mut self, record: Bytes) {
+        self.bytes += record.len();
         self.unacknowledged.push_back(self.log.append(self.partition, record));
         if self.unacknowledged.len() > MAX_UNACKNOWLEDGED {
             self.acknowledge();

@@ -1,6 +1,12 @@
 //! Follows the feed of the workers, into a view.
 
-use std::{sync::Arc, thread};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::SeqCst},
+    },
+    thread,
+};
 
 use log::{Log, ReadError, Record};
 use model::{Offset, Partition};
@@ -15,7 +21,8 @@ use view::{
 /// Bytes of the feed read at a time.
 const READ_BYTES: usize = 1 << 20;
 
-/// Follows the feed of all partitions until `stop`, on a thread each.
+/// Follows the feed of all partitions until `stop`, on a thread each. Gives the number of those that have come to
+/// where the feed ended when they started, which goes on growing until it is that of all.
 ///
 /// # Errors
 /// If the system gives no thread.
@@ -24,7 +31,8 @@ pub(crate) fn follow(
     view: &Arc<View>,
     metrics: &FeedMetrics,
     stop: &CancellationToken,
-) -> std::io::Result<()> {
+) -> std::io::Result<Arc<AtomicU32>> {
+    let caught_up = Arc::new(AtomicU32::new(0));
     for partition in log.partitions().iter() {
         let follower = Follower {
             partition,
@@ -33,10 +41,11 @@ pub(crate) fn follow(
             metrics: metrics.clone(),
             runtime: Handle::current(),
             stop: stop.clone(),
+            caught_up: caught_up.clone(),
         };
         thread::Builder::new().name(format!("feed-{partition}")).spawn(move || follower.run())?;
     }
-    Ok(())
+    Ok(caught_up)
 }
 
 struct Follower {
@@ -46,25 +55,27 @@ struct Follower {
     metrics: FeedMetrics,
     runtime: Handle,
     stop: CancellationToken,
+    caught_up: Arc<AtomicU32>,
 }
 
 impl Follower {
     fn run(self) {
+        let mut behind = Some(self.log.bounds(self.partition).next);
         while !self.stop.is_cancelled() {
-            if let Some(error) = self.follow_one_stream() {
+            if let Some(error) = self.follow_one_stream(&mut behind) {
                 tracing::warn!(partition = self.partition.0, %error, "the feed is followed anew");
             }
         }
     }
 
-    /// Follows the feed as long as it is the same one; why it is not, unless that is the end.
-    fn follow_one_stream(&self) -> Option<ReadError> {
+    /// Follows the feed as long as it is the same one. `behind` is where the feed ended at the start, until it has
+    /// come there. Gives why it is not the same any more, unless that is the end.
+    fn follow_one_stream(&self, behind: &mut Option<Offset>) -> Option<ReadError> {
         let mut replica = Replica::new(self.view.writer(self.partition));
         let mut at = match self.start() {
             Ok(at) => at?,
             Err(error) => return Some(error),
         };
-        let mut ready = false;
         loop {
             match self.read(at)? {
                 Ok(records) => {
@@ -84,8 +95,8 @@ impl Follower {
                 }
                 Err(error) => return Some(error),
             }
-            if replica.is_ready() && !ready {
-                ready = true;
+            if replica.is_ready() && behind.take_if(|end| at >= *end).is_some() {
+                self.caught_up.fetch_add(1, SeqCst);
                 tracing::info!(partition = self.partition.0, next = at.0, "partition ready");
             }
         }

@@ -1,7 +1,12 @@
 //! The roles as processes of their own, over a Fluvio cluster: `ingest` takes purchases in, `job` counts
 //! them, `query` answers. They share nothing but the topics.
 
-use std::{env, fs, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    env, fs,
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering::SeqCst},
+    time::Duration,
+};
 
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
@@ -261,9 +266,10 @@ pub(crate) async fn query(args: QueryRoleArgs) -> anyhow::Result<()> {
         window: args.window.config()?,
         max_rendered_bytes: args.query.max_rendered_bytes,
     };
+    let partitions = config.partitions.get();
     let view = View::new(&config, Arc::new(End(stream.log())));
     let stop = CancellationToken::new();
-    replica::follow(&views.log(), &view, &metrics.feed, &stop)
+    let caught_up = replica::follow(&views.log(), &view, &metrics.feed, &stop)
         .context("cannot start the threads that follow the feed")?;
     let routes = RouteTable::new(&metrics.http).with(query_api::routes(
         view.clone(),
@@ -278,7 +284,7 @@ pub(crate) async fn query(args: QueryRoleArgs) -> anyhow::Result<()> {
             ticks.tick().await;
             stream.sample(&metrics.log);
             query_api::record(&view, &metrics.view);
-            if view.is_ready() {
+            if view.is_ready() && caught_up.load(SeqCst) == partitions {
                 recovered.ready();
             } else {
                 recovered.not_ready("not all partitions have been seen yet");
