@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, num::NonZeroUsize};
 
 use anyhow::{Context, anyhow};
 use clap::Args;
-use http_server::{ListenerConfig, Readiness, RouteTable, admin_routes};
+use http_server::{ListenerConfig, Readiness, RouteTable, Routes, admin_routes};
 use telemetry::Metrics;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -59,10 +59,12 @@ impl Listener {
     pub(crate) fn admin(
         args: &AdminArgs,
         readiness: Readiness,
+        more: Option<Routes>,
         metrics: &Metrics,
     ) -> anyhow::Result<Self> {
         let routes =
             RouteTable::new(&metrics.http).with(admin_routes(metrics.registry.clone(), readiness));
+        let routes = more.into_iter().fold(routes, RouteTable::with);
         let config = ListenerConfig { threads: NonZeroUsize::new(1), ..ListenerConfig::default() };
         Self::start("admin", args.admin_listen, "--admin-listen", config, routes, metrics)
     }

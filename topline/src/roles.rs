@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use view::{View, ViewConfig};
 
 use crate::{
+    admin,
     listeners::{AdminArgs, Listener, PublicArgs},
     replica,
     serve::terminated,
@@ -108,7 +109,7 @@ pub(crate) async fn ingest(args: IngestRoleArgs) -> anyhow::Result<()> {
     let metrics = Metrics::new()?;
     let readiness = Readiness::new();
     let reachable = readiness.condition("stream", "the cluster is not reached yet");
-    let mut admin = Listener::admin(&args.admin, readiness, &metrics)?;
+    let mut admin = Listener::admin(&args.admin, readiness, None, &metrics)?;
     let stream = Stream::Fluvio(args.stream.topic(&args.stream.purchases_topic).await?);
     let (log, stop) = (stream.log(), CancellationToken::new());
     let handle = ingest::start(&args.ingest, &log, None, &metrics.ingest, &stop);
@@ -161,7 +162,6 @@ pub(crate) async fn job(args: JobRoleArgs) -> anyhow::Result<()> {
     let metrics = Metrics::new()?;
     let readiness = Readiness::new();
     let recovered = readiness.condition("job", "recovering");
-    let mut admin = Listener::admin(&args.admin, readiness, &metrics)?;
     let stream = Stream::Fluvio(args.stream.topic(&args.stream.purchases_topic).await?);
     let views = Stream::Fluvio(args.stream.topic(&args.feed.views_topic).await?);
     same_partitions(&stream, &views, &args.stream, &args.feed)?;
@@ -173,6 +173,8 @@ pub(crate) async fn job(args: JobRoleArgs) -> anyhow::Result<()> {
         (stream.log(), Target::Feed(feed.clone()), metrics.job.clone());
     let job = tokio::task::spawn_blocking(move || Job::open(config, log, target, job_metrics));
     let job = job.await??;
+    let side_outputs = Some(admin::routes(job.side_outputs()));
+    let mut admin = Listener::admin(&args.admin, readiness, side_outputs, &metrics)?;
     let stop = CancellationToken::new();
     let mut running = tokio::spawn(job.run(stop.clone()));
     tracing::info!(
@@ -257,7 +259,7 @@ pub(crate) async fn query(args: QueryRoleArgs) -> anyhow::Result<()> {
     let metrics = Metrics::new()?;
     let readiness = Readiness::new();
     let recovered = readiness.condition("view", "not all partitions have been seen yet");
-    let mut admin = Listener::admin(&args.admin, readiness, &metrics)?;
+    let mut admin = Listener::admin(&args.admin, readiness, None, &metrics)?;
     let stream = Stream::Fluvio(args.stream.topic(&args.stream.purchases_topic).await?);
     let views = Stream::Fluvio(args.stream.topic(&args.feed.views_topic).await?);
     same_partitions(&stream, &views, &args.stream, &args.feed)?;

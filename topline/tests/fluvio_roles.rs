@@ -145,6 +145,7 @@ fn both_replicas_agree_with_the_tally() {
         load.more(100);
         workers.remove(1).kill();
         load.more(100);
+        assert_eq!(workers[0].admin_get("/late").parts(), (200, "[]"));
         // Reads go on meanwhile, and say how old they are.
         assert_eq!(replicas[0].get("/v1/top-stores").status, 200);
         workers.insert(1, place.job(1, 3));
