@@ -7,7 +7,7 @@ use model::{Batch, BusinessDate, ItemId, Line, Offset, Purchase, StoreId, Timest
 use crate::{
     Config, Entity, FinalDay, Layout, Progress, SideOutput, WindowKind,
     dedup::{Keys, Producers},
-    entities::Entities,
+    entities::{Entities, push_lean},
     flush::Scratch,
     lists::Lists,
     pairs::{Pairs, Side},
@@ -326,7 +326,7 @@ impl Aggregator {
         if let Some(slot) = slots.day
             && self.pairs.count(pair, slot) == 0
         {
-            self.sold[slot].push(pair);
+            push_lean(&mut self.sold[slot], pair);
         }
         let quantity = u64::from(line.quantity);
         for slot in slots.iter() {

@@ -60,6 +60,15 @@ pub(crate) struct Entities {
     saved: usize,
 }
 
+/// Appends, growing by a quarter: of the memory for the pairs of all entities, doubling would leave up to half
+/// unused.
+pub(crate) fn push_lean(pairs: &mut Vec<u32>, pair: u32) {
+    if pairs.len() == pairs.capacity() {
+        pairs.reserve_exact(pairs.len() / 4 + 4);
+    }
+    pairs.push(pair);
+}
+
 impl Entities {
     pub(crate) fn new(slots: usize) -> Self {
         Self {
@@ -149,7 +158,7 @@ impl Entities {
         // The count is in the upper half, and so is the flag, which stays as it is.
         *head = ((*head >> 32) + 1) << 32 | (u64::from(pair) + 1);
         if let Some(tops) = self.tops_mut(index) {
-            tops.pairs.push(pair);
+            push_lean(&mut tops.pairs, pair);
         }
         before
     }

@@ -95,6 +95,12 @@ impl Panes {
             return;
         };
         self.current = Some(to);
+        // Few come to it any more, and most of what the panes hold is in those that have passed.
+        if let Some(pane) =
+            usize::try_from(from.0 - self.first).ok().and_then(|passed| self.log.get_mut(passed))
+        {
+            pane.entries.shrink_to_fit();
+        }
         let end = self.first + self.log.len() as i64;
         for window in &self.windows {
             let gone =

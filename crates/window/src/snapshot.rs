@@ -26,6 +26,7 @@ use model::{
 use crate::{
     Aggregator, Config, FinalDay, FinalIndex, Progress, Settings, SettingsError,
     dedup::{ProducerState, Producers},
+    entities::push_lean,
     lists::{List, Lists},
     pairs::{Record, Records, Side},
     panes::{Entry, PaneNumber},
@@ -523,7 +524,7 @@ impl Aggregator {
             }
             for &slot in &open {
                 if self.pairs.count(pair, slot) > 0 {
-                    self.sold[slot].push(pair);
+                    push_lean(&mut self.sold[slot], pair);
                 }
             }
         }
