@@ -15,7 +15,7 @@ const PARTITIONS: u32 = 2;
 fn paths() -> [String; 2] {
     let count = PartitionCount::new(PARTITIONS).unwrap();
     [0, 1].map(|partition| {
-        let store = (0..).find(|&store| count.of(StoreId(store)).0 == partition).unwrap();
+        let store = (0..1000).find(|&store| count.of(StoreId(store)).0 == partition).unwrap();
         format!("/purchase/{store}/customer/1/date/20210101")
     })
 }
