@@ -30,7 +30,8 @@ use crate::{
     tail::replica,
 };
 
-/// Payload bytes after which a request is full. The server takes batches of 2 MiB.
+/// The most payload bytes of a request of several records; one that is larger goes alone. The server takes
+/// batches of 2 MiB.
 const REQUEST_BYTES: usize = 256 * 1024;
 /// How long the server may wait for the other replicas.
 const COMMIT_TIME: Duration = Duration::from_secs(2);
@@ -49,6 +50,8 @@ pub(crate) struct Appender {
     pub(crate) link: Link,
     pub(crate) isolation: Isolation,
     pub(crate) queue: mpsc::UnboundedReceiver<Queued>,
+    /// Taken from the queue, but did not fit into the request.
+    pub(crate) held: Option<Queued>,
     pub(crate) back_off: BackOff,
     /// Give up what is not acknowledged.
     pub(crate) abandon: CancellationToken,
@@ -59,7 +62,7 @@ pub(crate) struct Appender {
 impl Appender {
     /// Runs until the queue is closed and empty.
     pub(crate) async fn run(mut self) {
-        while let Some(first) = self.queue.recv().await {
+        while let Some(first) = self.next().await {
             let group = self.gather(first);
             let bytes = group.iter().map(|queued| queued.payload.len()).sum();
             let abandon = self.abandon.clone();
@@ -75,14 +78,23 @@ impl Appender {
         }
     }
 
+    async fn next(&mut self) -> Option<Queued> {
+        match self.held.take() {
+            Some(held) => Some(held),
+            None => self.queue.recv().await,
+        }
+    }
+
     /// What else is queued and fits into the request.
     fn gather(&mut self, first: Queued) -> Vec<Queued> {
         let mut bytes = first.payload.len();
         let mut group = vec![first];
-        while bytes < REQUEST_BYTES
-            && let Ok(next) = self.queue.try_recv()
-        {
+        while let Ok(next) = self.queue.try_recv() {
             bytes += next.payload.len();
+            if bytes > REQUEST_BYTES {
+                self.held = Some(next);
+                break;
+            }
             group.push(next);
         }
         group

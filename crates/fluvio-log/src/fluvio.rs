@@ -118,6 +118,7 @@ impl FluvioLog {
             link: link(),
             isolation,
             queue: receiver,
+            held: None,
             back_off: BackOff::new(),
             abandon: self.stop.clone(),
             released: Arc::new(move |bytes| {

@@ -24,6 +24,9 @@ use crate::{
 /// of a batch is of no use.
 const FETCH_BYTES: i32 = 3 << 20;
 
+/// Before a leader that gave nothing is asked again.
+const EMPTY_PAUSE: Duration = Duration::from_millis(25);
+
 pub(crate) struct Reader {
     shared: Arc<Shared>,
     /// Records fetched and not asked for yet, in order, without gaps.
@@ -122,7 +125,10 @@ impl Reader {
                     self.shared.works(Part::Read, back_off);
                     self.shared.grow(bounds);
                     self.shared.bounds().readable(self.shared.partition, from)?;
-                    if !records.is_empty() {
+                    if records.is_empty() {
+                        // After a change of leaders the end may be before where it was known to be.
+                        tokio::time::sleep(EMPTY_PAUSE).await;
+                    } else {
                         *self.fetched.lock() = records;
                     }
                 }
