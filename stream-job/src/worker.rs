@@ -155,7 +155,9 @@ impl Running {
             if self.worker.shutdown.is_cancelled() {
                 return Ok(false);
             }
-            self.apply_some()?;
+            if !self.apply_unless_closed()? {
+                return Ok(false);
+            }
         }
         self.worker.output.recovered(&mut self.state);
         self.flushed = self.state.progress().next;
@@ -206,20 +208,25 @@ impl Running {
         }
         let end = self.worker.log.bounds(self.worker.partition).next;
         while self.state.progress().next < end {
-            match self.apply_some() {
-                // A stream that does not answer any more was given up: the next start goes on from here.
-                Err(JobError::Read { error: log::ReadError::Stopped(reason), .. }) => {
-                    tracing::warn!(
-                        partition = self.worker.partition.0,
-                        reason,
-                        "not read to its end"
-                    );
-                    return Ok(());
-                }
-                outcome => outcome?,
+            if !self.apply_unless_closed()? {
+                return Ok(());
             }
         }
         Ok(())
+    }
+
+    /// Applies records that the stream holds. Gives `false` if it was closed because it did not answer when
+    /// the job was to end: the next start goes on from here.
+    fn apply_unless_closed(&mut self) -> Result<bool, JobError> {
+        match self.apply_some() {
+            Err(JobError::Read { error: log::ReadError::Stopped(reason), .. })
+                if self.worker.shutdown.is_cancelled() =>
+            {
+                tracing::warn!(partition = self.worker.partition.0, reason, "not read to its end");
+                Ok(false)
+            }
+            outcome => outcome.map(|()| true),
+        }
     }
 
     /// The next records; none if it is time for something else. `None` at shutdown.

@@ -347,7 +347,13 @@ pub async fn large_records_pass_and_too_large_ones_do_not(backend: impl Backend)
     let largest = Bytes::from(vec![7; limit]);
     assert_eq!(log.append(P0, largest.clone()).await, Ok(Offset(0)));
     let read = log.read(P0, Offset(0), 10).await.expect("readable");
-    assert!(read == [Record { offset: Offset(0), payload: largest }]);
+    assert!(read == [Record { offset: Offset(0), payload: largest.clone() }]);
+    // Also behind others, with which a backend may put it together.
+    let small = Bytes::from(vec![1; 200_000]);
+    let queued = [&small, &small, &largest].map(|payload| log.append(P0, payload.clone()));
+    assert_eq!(soon(try_join_all(queued)).await, Ok(vec![Offset(1), Offset(2), Offset(3)]));
+    let read = soon(log.read(P0, Offset(3), 10)).await.expect("readable");
+    assert!(read == [Record { offset: Offset(3), payload: largest }]);
 }
 
 /// The oldest records go until the rest is small enough.
