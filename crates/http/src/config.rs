@@ -5,6 +5,8 @@ use std::{num::NonZeroUsize, thread, time::Duration};
 use clap::Args;
 use model::parse_duration;
 
+use crate::TlsFiles;
+
 /// Settings of a listener: its threads, and bounds on what one client can hold.
 #[derive(Debug, Clone, Args)]
 pub struct ListenerConfig {
@@ -16,7 +18,7 @@ pub struct ListenerConfig {
     #[arg(long, env = "TOPLINE_MAX_CONNECTIONS", default_value = "8192", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_connections: u32,
 
-    /// Time for the head of a request to arrive, from its first byte
+    /// Time for the head of a request to arrive, from its first byte; also for the handshake of TLS
     #[arg(long, env = "TOPLINE_HEADER_TIMEOUT", default_value = "10s", value_parser = parse_duration)]
     pub header_timeout: Duration,
 
@@ -31,6 +33,10 @@ pub struct ListenerConfig {
     /// Time for requests at hand to be answered on shutdown; then their connections are cut
     #[arg(long, env = "TOPLINE_DRAIN_TIMEOUT", default_value = "20s", value_parser = parse_duration)]
     pub drain_timeout: Duration,
+
+    /// The certificate, for TLS
+    #[command(flatten)]
+    pub tls: TlsFiles,
 }
 
 impl ListenerConfig {
@@ -48,6 +54,7 @@ impl Default for ListenerConfig {
             idle_timeout: Duration::from_secs(75),
             write_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(20),
+            tls: TlsFiles::default(),
         }
     }
 }

@@ -33,7 +33,7 @@ pub(crate) struct TimeLimits {
 enum Phase {
     /// The first byte of a request.
     Idle = 0,
-    /// The rest of its head.
+    /// The rest of its head, or of the handshake of TLS.
     Head = 1,
     /// The service: reading the body, making the answer. It keeps its own limits.
     Busy = 2,
@@ -180,6 +180,16 @@ impl Connection {
             _ => Phase::Busy,
         };
         (phase, word >> 2)
+    }
+
+    /// The handshake of TLS begins: it has the time of a head.
+    pub(crate) fn handshake(&self) {
+        self.enter(Phase::Head);
+    }
+
+    /// The first request may come.
+    pub(crate) fn ready(&self) {
+        self.enter(Phase::Idle);
     }
 
     /// Bytes have come from the client.

@@ -18,6 +18,7 @@ mod segment;
 mod server;
 mod service;
 mod threads;
+mod tls;
 
 pub use admin::admin_routes;
 pub use body::{BodyLimits, read_body};
@@ -27,3 +28,4 @@ pub use readiness::{Condition, NotReady, Readiness};
 pub use routes::{RouteTable, Routes};
 pub use segment::{Segment, SegmentValue, parse_number};
 pub use server::serve;
+pub use tls::{TlsError, TlsFiles};

@@ -2,8 +2,9 @@
 //! a bounded drain.
 
 use std::{
+    future::poll_fn,
     io,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -14,17 +15,20 @@ use hyper_util::rt::TokioIo;
 use pin_project_lite::pin_project;
 use telemetry::ListenerMetrics;
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::Semaphore,
 };
-use tokio_util::sync::CancellationToken;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
     ListenerConfig, RouteTable,
-    connection::{Command, Connection, Connections, OpenGuard, TimeLimits},
+    connection::{Command, Connection, Connections, TimeLimits},
     io::WatchedIo,
     service::RoutedService,
     threads::ServingThreads,
+    tls::Identity,
 };
 
 /// How long to wait after an error of `accept` that will not go away by itself, such as too many
@@ -42,7 +46,7 @@ const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
 /// after [`ListenerConfig::drain_timeout`] is cut.
 ///
 /// # Errors
-/// If the threads that serve cannot be started.
+/// If the threads that serve cannot be started, or the files of [`ListenerConfig::tls`] cannot be used.
 pub async fn serve(
     listener: TcpListener,
     routes: RouteTable,
@@ -50,6 +54,9 @@ pub async fn serve(
     metrics: ListenerMetrics,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
+    let identity = config.tls.load().map_err(io::Error::other)?;
+    let tls = identity.as_ref().map(Identity::acceptor);
+    let _renewal = identity.map(|identity| AbortOnDropHandle::new(tokio::spawn(identity.follow())));
     let threads = ServingThreads::start(metrics.name, config.thread_count())?;
     let routes = Arc::new(routes);
     let connections = Connections::new(metrics.clone());
@@ -67,14 +74,19 @@ pub async fn serve(
             let open = connections.open();
             let state = Arc::clone(open.connection());
             let service = RoutedService::new(Arc::clone(&routes), Arc::clone(&state));
-            let http = http.clone();
+            let (http, tls) = (http.clone(), tls.clone());
             threads.spawn(async move {
-                let io = match TcpStream::from_std(stream) {
-                    Ok(stream) => TokioIo::new(WatchedIo::new(stream, Arc::clone(&state))),
+                let stream = match TcpStream::from_std(stream) {
+                    Ok(stream) => stream,
                     Err(error) => return tracing::warn!(%error, "a connection cannot be served"),
                 };
-                let http = http.serve_connection(io, service);
-                run(CommandedConnection { http, state, draining: false }, open, slot).await;
+                match tls {
+                    None => run(&http, stream, service, &state).await,
+                    // Boxed: a plain connection has no room for it.
+                    Some(tls) => Box::pin(run_tls(&tls, &http, stream, service, &state)).await,
+                }
+                drop(open);
+                drop(slot);
             });
         }
     };
@@ -127,15 +139,56 @@ fn is_about_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
-async fn run<C>(connection: CommandedConnection<C>, open: OpenGuard, slot: OwnedSemaphorePermit)
-where
-    CommandedConnection<C>: Future<Output = Result<(), hyper::Error>>,
+async fn run_tls(
+    tls: &TlsAcceptor,
+    http: &http1::Builder,
+    stream: TcpStream,
+    service: RoutedService,
+    state: &Arc<Connection>,
+) {
+    if let Some(stream) = handshake(tls, stream, state).await {
+        run(http, stream, service, state).await;
+    }
+}
+
+/// The handshake of TLS, unless it fails, takes too long, or the listener ends.
+async fn handshake(
+    tls: &TlsAcceptor,
+    stream: TcpStream,
+    state: &Connection,
+) -> Option<TlsStream<TcpStream>> {
+    state.handshake();
+    let mut accept = pin!(tls.accept(stream));
+    let accepted = poll_fn(|cx| match state.poll_command(cx.waker()) {
+        Command::Run => accept.as_mut().poll(cx).map(Some),
+        Command::Drain | Command::Close => Poll::Ready(None),
+    });
+    match accepted.await? {
+        Ok(stream) => {
+            state.ready();
+            Some(stream)
+        }
+        Err(error) => {
+            tracing::debug!(%error, "a handshake failed");
+            None
+        }
+    }
+}
+
+async fn run<T>(
+    http: &http1::Builder,
+    transport: T,
+    service: RoutedService,
+    state: &Arc<Connection>,
+) where
+    T: AsyncRead + AsyncWrite + Unpin + 'static,
 {
+    let io = TokioIo::new(WatchedIo::new(transport, Arc::clone(state)));
+    let http = http.serve_connection(io, service);
+    let connection = CommandedConnection { http, state: Arc::clone(state), draining: false };
     if let Err(error) = connection.await {
         tracing::debug!(%error, "a connection ended");
     }
-    drop(open);
-    drop(slot);
 }
 
 /// Waits until all connections are closed: nicely at first, then not.

@@ -58,6 +58,11 @@ impl Server {
         telemetry::render(&self.metrics.registry).unwrap()
     }
 
+    /// Why it has ended by itself.
+    pub(crate) async fn failed(self) -> std::io::Error {
+        self.task.await.unwrap().unwrap_err()
+    }
+
     /// Drains, and gives the metrics.
     pub(crate) async fn stop(self) -> String {
         self.shutdown.cancel();
