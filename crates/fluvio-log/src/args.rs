@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use fluvio::config::{TlsPaths, TlsPolicy};
 
-use crate::{Cluster, ClusterError};
+use crate::{Cluster, ClusterError, Tls};
 
 /// When an append is acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -25,7 +24,8 @@ pub struct ClusterArgs {
     #[arg(long, env = "TOPLINE_FLUVIO", value_name = "HOST:PORT")]
     pub fluvio: Option<String>,
 
-    /// Domain in the certificates of the cluster; turns TLS on
+    /// Domain of the cluster's certificates, turns TLS on: the controller's is for DOMAIN, those of the SPUs
+    /// for NAME.DOMAIN, such as *.DOMAIN
     #[arg(long, env = "TOPLINE_FLUVIO_TLS_DOMAIN", value_name = "DOMAIN",
         requires_all = ["fluvio", "fluvio_tls_ca", "fluvio_tls_cert", "fluvio_tls_key"])]
     pub fluvio_tls_domain: Option<String>,
@@ -39,7 +39,7 @@ pub struct ClusterArgs {
     )]
     pub fluvio_tls_ca: Option<PathBuf>,
 
-    /// File with the client's certificate, PEM
+    /// File with our own certificate, PEM
     #[arg(
         long,
         env = "TOPLINE_FLUVIO_TLS_CERT",
@@ -48,7 +48,7 @@ pub struct ClusterArgs {
     )]
     pub fluvio_tls_cert: Option<PathBuf>,
 
-    /// File with the client's key, PEM
+    /// File with the key of our certificate, PEM
     #[arg(
         long,
         env = "TOPLINE_FLUVIO_TLS_KEY",
@@ -65,21 +65,16 @@ impl ClusterArgs {
     /// [`ClusterError::Settings`] if a file of the TLS settings cannot be used.
     pub fn cluster(&self) -> Result<Option<Cluster>, ClusterError> {
         let Some(address) = &self.fluvio else { return Ok(None) };
-        Cluster::new(address, self.tls()).map(Some)
+        Cluster::new(address, self.tls().as_ref()).map(Some)
     }
 
-    fn tls(&self) -> TlsPolicy {
-        let files = (&self.fluvio_tls_ca, &self.fluvio_tls_cert, &self.fluvio_tls_key);
-        let (Some(domain), (Some(ca_cert), Some(cert), Some(key))) =
-            (&self.fluvio_tls_domain, files)
-        else {
-            return TlsPolicy::Disabled;
-        };
-        TlsPolicy::from(TlsPaths {
-            domain: domain.clone(),
-            key: key.clone(),
-            cert: cert.clone(),
-            ca_cert: ca_cert.clone(),
+    /// All four of them, or none: clap sees to that.
+    fn tls(&self) -> Option<Tls> {
+        Some(Tls {
+            domain: self.fluvio_tls_domain.clone()?,
+            authority: self.fluvio_tls_ca.clone()?,
+            certificate: self.fluvio_tls_cert.clone()?,
+            key: self.fluvio_tls_key.clone()?,
         })
     }
 }

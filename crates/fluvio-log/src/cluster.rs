@@ -17,7 +17,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::ClusterError;
+use crate::{ClusterError, Tls};
 
 /// The most time for a question to the controller.
 const QUESTION_TIME: Duration = Duration::from_secs(5);
@@ -68,11 +68,13 @@ impl Cluster {
     /// The cluster whose controller is at `address`. Nothing is connected yet.
     ///
     /// # Errors
-    /// [`ClusterError::Settings`] if the files of the TLS settings cannot be used.
-    pub fn new(address: &str, tls: TlsPolicy) -> Result<Self, ClusterError> {
-        let connector = DomainConnector::try_from(tls.clone())
-            .map_err(|error| ClusterError::Settings(format!("{error:#}")))?;
-        let config = FluvioClusterConfig::new(address).with_tls(tls);
+    /// [`ClusterError::TlsFile`] and [`ClusterError::Settings`] if the TLS settings cannot be used.
+    pub fn new(address: &str, tls: Option<&Tls>) -> Result<Self, ClusterError> {
+        let policy = tls.map_or(Ok(TlsPolicy::Disabled), Tls::policy)?;
+        let connector = DomainConnector::try_from(policy.clone()).map_err(|error| {
+            ClusterError::Settings(format!("the TLS files do not go together: {error:#}"))
+        })?;
+        let config = FluvioClusterConfig::new(address).with_tls(policy);
         Ok(Self { inner: Arc::new(Inner { config, connector, controller: Mutex::default() }) })
     }
 

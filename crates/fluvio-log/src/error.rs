@@ -1,6 +1,6 @@
 //! Why a cluster could not be used.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 /// Why something asked of the cluster did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -8,6 +8,16 @@ pub enum ClusterError {
     /// A setting cannot be used.
     #[error("the settings of the cluster cannot be used: {0}")]
     Settings(String),
+    /// A file of the TLS settings cannot be used.
+    #[error("{}: {problem} ({flag})", file.display())]
+    TlsFile {
+        /// The file.
+        file: PathBuf,
+        /// The setting that names it.
+        flag: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// The controller does not answer.
     #[error("the Fluvio controller at {address} cannot be used: {problem}")]
     Controller {

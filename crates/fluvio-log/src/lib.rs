@@ -26,9 +26,11 @@ mod partition;
 mod reader;
 mod setup;
 mod tail;
+mod tls;
 
 pub use self::fluvio::{FluvioLog, FluvioLogConfig};
 pub use args::{ClusterArgs, Isolation};
 pub use cluster::Cluster;
 pub use error::ClusterError;
 pub use setup::{Spu, Topic, setup};
+pub use tls::Tls;

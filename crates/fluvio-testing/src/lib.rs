@@ -7,30 +7,44 @@
 //! Each server is the child of a small shell that waits on a pipe from this process: however this process
 //! ends, the pipe closes, and the shell kills its server.
 
+mod authority;
 mod process;
 
 use std::{
     env,
-    ffi::OsStr,
+    ffi::OsString,
     io::{Write, stderr},
     net::TcpListener,
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
+pub use authority::{Authority, Identity};
 use process::Process;
 use tempfile::TempDir;
 
 /// The number of the first SPU.
 const FIRST_SPU: i32 = 5001;
 
+/// The domain of the certificates of a cluster with TLS: the controller's is for this, those of the SPUs for
+/// what is right below it.
+pub const DOMAIN: &str = "topline.test";
+
 /// A cluster that runs; dropping it ends it.
 #[derive(Debug)]
 pub struct TestCluster {
     program: PathBuf,
+    tls: Option<Tls>,
     controller: Server,
     spus: Vec<Server>,
     // Last, so that it goes when the servers are gone.
     directory: TempDir,
+}
+
+/// What a cluster with TLS shows, and asks of its clients.
+#[derive(Debug)]
+struct Tls {
+    authority: Authority,
+    server: Identity,
 }
 
 /// A server of the cluster, running or not.
@@ -39,11 +53,13 @@ struct Server {
     process: Option<Process>,
     public: u16,
     private: u16,
+    /// Without TLS, where there is some.
+    plain: u16,
 }
 
 impl Server {
     fn new() -> Self {
-        Self { process: None, public: free_port(), private: free_port() }
+        Self { process: None, public: free_port(), private: free_port(), plain: free_port() }
     }
 }
 
@@ -54,6 +70,23 @@ impl TestCluster {
     /// # Panics
     /// If a server cannot be started.
     pub fn start(spus: usize) -> Option<Self> {
+        Self::start_with(spus, |_| None)
+    }
+
+    /// The same with TLS on the public listeners: they have certificates of [`TestCluster::authority`] for
+    /// [`DOMAIN`], and take clients with a certificate of the same authority.
+    ///
+    /// # Panics
+    /// If a server cannot be started.
+    pub fn start_with_tls(spus: usize) -> Option<Self> {
+        Self::start_with(spus, |directory| {
+            let authority = Authority::new(directory, "authority");
+            let server = authority.sign("server", &[DOMAIN, &format!("*.{DOMAIN}")]);
+            Some(Tls { authority, server })
+        })
+    }
+
+    fn start_with(spus: usize, tls: impl FnOnce(&Path) -> Option<Tls>) -> Option<Self> {
         let Some(program) = fluvio_run() else {
             // Not by a macro: those of a test that passes are not shown.
             let _ = stderr().write_all(b"\nskipped: no fluvio-run\n");
@@ -61,10 +94,19 @@ impl TestCluster {
         };
         let directory = tempfile::tempdir().expect("a temporary directory");
         let spus = (0..spus).map(|_| Server::new()).collect();
-        let mut cluster = Self { program, controller: Server::new(), spus, directory };
+        let tls = tls(directory.path());
+        let mut cluster = Self { program, tls, controller: Server::new(), spus, directory };
         cluster.start_controller();
         (0..cluster.spus.len()).for_each(|spu| cluster.start_spu(spu));
         Some(cluster)
+    }
+
+    /// Who signs the certificates of a cluster with TLS.
+    ///
+    /// # Panics
+    /// If it has none.
+    pub fn authority(&self) -> &Authority {
+        &self.tls.as_ref().expect("it was started with TLS").authority
     }
 
     /// Where the controller is, as HOST:PORT.
@@ -85,21 +127,16 @@ impl TestCluster {
     /// # Panics
     /// If it cannot be started.
     pub fn start_controller(&mut self) {
-        let Server { public, private, .. } = self.controller;
-        let data = self.directory.path().join("sc");
-        let (public, private) = (format!("127.0.0.1:{public}"), format!("127.0.0.1:{private}"));
-        let arguments: [&OsStr; 7] = [
-            "sc".as_ref(),
-            "--local".as_ref(),
-            data.as_ref(),
-            "--bind-public".as_ref(),
-            public.as_ref(),
-            "--bind-private".as_ref(),
-            private.as_ref(),
-        ];
+        let Server { public, private, plain, .. } = self.controller;
+        let mut arguments = arguments(&[
+            ("--local", self.directory.path().join("sc").into()),
+            ("--bind-public", local(public)),
+            ("--bind-private", local(private)),
+        ]);
+        arguments.extend(self.tls_arguments(plain));
         let log = self.directory.path().join("sc.log");
-        let program = &self.program;
-        self.controller.process.get_or_insert_with(|| Process::start(program, &arguments, &log));
+        let start = || Process::start(&self.program, "sc", &arguments, &log);
+        self.controller.process.get_or_insert_with(start);
     }
 
     /// Starts an SPU, the first is 0, if it does not run.
@@ -107,27 +144,32 @@ impl TestCluster {
     /// # Panics
     /// If it cannot be started, or there is none of this number.
     pub fn start_spu(&mut self, spu: usize) {
-        let id = (FIRST_SPU + spu as i32).to_string();
-        let data = self.directory.path().join(format!("spu-{id}"));
+        let Server { public, private, plain, .. } = self.spus[spu];
+        let id = FIRST_SPU + spu as i32;
+        let mut arguments = arguments(&[
+            ("--id", id.to_string().into()),
+            ("--public-server", local(public)),
+            ("--private-server", local(private)),
+            ("--sc-addr", local(self.controller.private)),
+            ("--log-base-dir", self.directory.path().join(format!("spu-{id}")).into()),
+        ]);
+        arguments.extend(self.tls_arguments(plain));
         let log = self.directory.path().join(format!("spu-{id}.log"));
-        let controller = format!("127.0.0.1:{}", self.controller.private);
-        let (program, server) = (&self.program, &mut self.spus[spu]);
-        let public = format!("127.0.0.1:{}", server.public);
-        let private = format!("127.0.0.1:{}", server.private);
-        let arguments: [&OsStr; 11] = [
-            "spu".as_ref(),
-            "--id".as_ref(),
-            id.as_ref(),
-            "--public-server".as_ref(),
-            public.as_ref(),
-            "--private-server".as_ref(),
-            private.as_ref(),
-            "--sc-addr".as_ref(),
-            controller.as_ref(),
-            "--log-base-dir".as_ref(),
-            data.as_ref(),
-        ];
-        server.process.get_or_insert_with(|| Process::start(program, &arguments, &log));
+        let start = || Process::start(&self.program, "spu", &arguments, &log);
+        self.spus[spu].process.get_or_insert_with(start);
+    }
+
+    /// The server behind TLS listens on `plain`.
+    fn tls_arguments(&self, plain: u16) -> Vec<OsString> {
+        let Some(Tls { authority, server }) = &self.tls else { return Vec::new() };
+        let mut with = arguments(&[
+            ("--server-cert", server.certificate.clone().into()),
+            ("--server-key", server.key.clone().into()),
+            ("--ca-cert", authority.certificate.clone().into()),
+            ("--bind-non-tls-public", local(plain)),
+        ]);
+        with.extend(["--tls".into(), "--enable-client-cert".into()]);
+        with
     }
 
     /// Kills the controller with SIGKILL.
@@ -142,6 +184,15 @@ impl TestCluster {
     pub fn kill_spu(&mut self, spu: usize) {
         self.spus[spu].process = None;
     }
+}
+
+fn local(port: u16) -> OsString {
+    format!("127.0.0.1:{port}").into()
+}
+
+/// Flags with their values, one after the other.
+fn arguments(flags: &[(&str, OsString)]) -> Vec<OsString> {
+    flags.iter().flat_map(|(flag, value)| [flag.into(), value.clone()]).collect()
 }
 
 /// The program of the server.

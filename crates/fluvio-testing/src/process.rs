@@ -1,7 +1,7 @@
 //! A server under a shell that ends it.
 
 use std::{
-    ffi::OsStr,
+    ffi::OsString,
     io::{BufRead, BufReader},
     path::Path,
     process::{Child, ChildStdin, Command, Stdio},
@@ -18,11 +18,12 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    pub(crate) fn start(program: &Path, arguments: &[&OsStr], log: &Path) -> Self {
+    pub(crate) fn start(program: &Path, role: &str, arguments: &[OsString], log: &Path) -> Self {
         let mut shell = Command::new("sh")
             .args(["-c", SHELL, "sh"])
             .arg(log)
             .arg(program)
+            .arg(role)
             .args(arguments)
             .env("RUST_LOG", "warn")
             .stdin(Stdio::piped())
