@@ -1,6 +1,6 @@
 //! What the controller knows: topics, partitions and their leaders.
 
-use std::{fmt, future::Future, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use fluvio::{
     FluvioAdmin, FluvioClusterConfig,
@@ -17,7 +17,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::{ClusterError, Tls};
+use crate::{ClusterError, Tls, tls};
 
 /// The most time for a question to the controller.
 const QUESTION_TIME: Duration = Duration::from_secs(5);
@@ -81,6 +81,10 @@ impl Cluster {
     /// Where its controller is.
     pub fn address(&self) -> &str {
         &self.inner.config.endpoint
+    }
+
+    pub(crate) fn has_tls(&self) -> bool {
+        self.inner.config.tls != TlsPolicy::Disabled
     }
 
     pub(crate) fn connector(&self) -> &DomainConnector {
@@ -165,24 +169,32 @@ impl Cluster {
     ) -> Result<T, ClusterError> {
         let admin = match controller.admin.take() {
             Some(admin) => admin,
-            None => {
-                Arc::new(self.in_time(FluvioAdmin::connect_with_config(&self.inner.config)).await?)
-            }
+            None => Arc::new(self.connect().await?),
         };
-        let answer = self.in_time(question(&admin)).await?;
-        controller.admin = Some(admin);
-        Ok(answer)
+        match timeout(QUESTION_TIME, question(&admin)).await {
+            Ok(Ok(answer)) => {
+                controller.admin = Some(admin);
+                Ok(answer)
+            }
+            Ok(Err(error)) => Err(self.no_answer(format!("{error:#}"))),
+            Err(_) => Err(self.no_answer(tls::explain_silence(QUESTION_TIME, false))),
+        }
     }
 
-    async fn in_time<T>(
-        &self,
-        question: impl Future<Output = anyhow::Result<T>>,
-    ) -> Result<T, ClusterError> {
-        let problem = match timeout(QUESTION_TIME, question).await {
-            Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(error)) => format!("{error:#}"),
-            Err(_) => format!("no answer within {} s", QUESTION_TIME.as_secs()),
+    async fn connect(&self) -> Result<FluvioAdmin, ClusterError> {
+        let connect = FluvioAdmin::connect_with_config(&self.inner.config);
+        let problem = match timeout(QUESTION_TIME, connect).await {
+            Ok(Ok(admin)) => return Ok(admin),
+            Ok(Err(error)) => match error.downcast_ref() {
+                Some(error) => tls::explain(error, self.has_tls()),
+                None => format!("{error:#}"),
+            },
+            Err(_) => tls::explain_silence(QUESTION_TIME, self.has_tls()),
         };
-        Err(ClusterError::Controller { address: self.address().to_owned(), problem })
+        Err(self.no_answer(problem))
+    }
+
+    fn no_answer(&self, problem: String) -> ClusterError {
+        ClusterError::Controller { address: self.address().to_owned(), problem }
     }
 }

@@ -159,13 +159,17 @@ impl Ready {
         &self,
         mut question: impl AsyncFnMut() -> Result<T, ClusterError>,
     ) -> Result<T, ClusterError> {
-        let mut back_off = BackOff::new();
+        let (mut back_off, mut told) = (BackOff::new(), String::new());
         loop {
             match question().await {
                 Err(error) if !matches!(error, ClusterError::NoTopic(_)) => {
+                    let problem = error.to_string();
                     if Instant::now() >= self.deadline {
-                        let (waited, problem) = (self.waited, error.to_string());
-                        return Err(ClusterError::NotReady { waited, problem });
+                        return Err(ClusterError::NotReady { waited: self.waited, problem });
+                    }
+                    if told != problem {
+                        tracing::warn!("waiting for the cluster: {problem}");
+                        told = problem;
                     }
                     back_off.pause().await;
                 }

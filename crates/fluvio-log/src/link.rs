@@ -6,7 +6,7 @@ use fluvio_protocol::api::Request;
 use fluvio_socket::{ClientConfig, MultiplexerSocket, VersionedSerialSocket};
 use tokio::time::{Instant, timeout};
 
-use crate::{Cluster, ClusterError};
+use crate::{Cluster, ClusterError, tls};
 
 /// The most time to connect.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
@@ -52,8 +52,8 @@ impl Link {
         let (socket, address) = self.connected().await?;
         let problem = match timeout(allowed + ANSWER_TIME, socket.send_receive(request)).await {
             Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("no answer within {} s", (allowed + ANSWER_TIME).as_secs()),
+            Ok(Err(error)) => tls::describe(&error),
+            Err(_) => tls::explain_silence(allowed + ANSWER_TIME, false),
         };
         let address = address.clone();
         self.distrust();
@@ -88,8 +88,8 @@ impl Link {
                     let socket = VersionedSerialSocket::new(socket, config, versions);
                     return Ok(self.socket.insert((socket, leader.address)));
                 }
-                Ok(Err(error)) => error.to_string(),
-                Err(_) => format!("no connection within {} s", CONNECT_TIME.as_secs()),
+                Ok(Err(error)) => tls::explain(&error, self.cluster.has_tls()),
+                Err(_) => tls::explain_silence(CONNECT_TIME, self.cluster.has_tls()),
             };
             self.since = Instant::now();
             return Err(ClusterError::Spu { address: leader.address, problem });

@@ -79,7 +79,7 @@ pub async fn setup(
     wait: Duration,
 ) -> Result<(), ClusterError> {
     let deadline = Instant::now() + wait;
-    let mut back_off = BackOff::new();
+    let (mut back_off, mut told) = (BackOff::new(), String::new());
     loop {
         let problem = match step(cluster, spus, topics).await {
             Ok(None) => return Ok(()),
@@ -90,7 +90,10 @@ pub async fn setup(
         if Instant::now() >= deadline {
             return Err(ClusterError::NotReady { waited: wait, problem });
         }
-        tracing::debug!(problem, "the cluster is not ready yet");
+        if told != problem {
+            tracing::info!("the cluster is not ready yet: {problem}");
+            told = problem;
+        }
         back_off.pause().await;
     }
 }

@@ -28,6 +28,8 @@ const FIRST_SPU: i32 = 5001;
 /// The domain of the certificates of a cluster with TLS: the controller's is for this, those of the SPUs for
 /// what is right below it.
 pub const DOMAIN: &str = "topline.test";
+/// A domain for which there is a certificate of the controller, and none of the SPUs.
+pub const CONTROLLER_DOMAIN: &str = "controller.test";
 
 /// A cluster that runs; dropping it ends it.
 #[derive(Debug)]
@@ -74,14 +76,15 @@ impl TestCluster {
     }
 
     /// The same with TLS on the public listeners: they have certificates of [`TestCluster::authority`] for
-    /// [`DOMAIN`], and take clients with a certificate of the same authority.
+    /// [`DOMAIN`], and take only clients with a certificate of the same authority.
     ///
     /// # Panics
     /// If a server cannot be started.
     pub fn start_with_tls(spus: usize) -> Option<Self> {
         Self::start_with(spus, |directory| {
             let authority = Authority::new(directory, "authority");
-            let server = authority.sign("server", &[DOMAIN, &format!("*.{DOMAIN}")]);
+            let domains = [DOMAIN, &format!("*.{DOMAIN}"), CONTROLLER_DOMAIN];
+            let server = authority.sign("server", &domains);
             Some(Tls { authority, server })
         })
     }
