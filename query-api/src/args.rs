@@ -16,6 +16,14 @@ pub struct Args {
     #[arg(long, env = "TOPLINE_MAX_WAITERS", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_waiters: u32,
 
+    /// Clients that may follow lists as server-sent events at once; more are answered 503
+    #[arg(long, env = "TOPLINE_MAX_EVENT_STREAMS", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_event_streams: u32,
+
+    /// The least time between two events of a client
+    #[arg(long, env = "TOPLINE_EVENT_INTERVAL", default_value = "250ms", value_parser = parse_duration)]
+    pub event_interval: Duration,
+
     /// Bytes of rendered answers kept for the next reader
     #[arg(long, env = "TOPLINE_MAX_RENDERED_BYTES", default_value_t = 256 << 20)]
     pub max_rendered_bytes: usize,
@@ -26,6 +34,8 @@ impl Default for Args {
         Self {
             wait_timeout: Duration::from_secs(5),
             max_waiters: 1024,
+            max_event_streams: 1024,
+            event_interval: Duration::from_millis(250),
             max_rendered_bytes: 256 << 20,
         }
     }

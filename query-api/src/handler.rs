@@ -13,7 +13,7 @@ use telemetry::ViewMetrics;
 use tokio::sync::Semaphore;
 use view::{Answer, Query, Subject, View};
 
-use crate::{Args, conditional, params::Demands, status};
+use crate::{Args, conditional, events::Streams, params::Demands, status};
 
 const POSITION: HeaderName = HeaderName::from_static("topline-position");
 
@@ -26,6 +26,7 @@ pub(crate) struct Handler {
     waiters: Semaphore,
     /// Chain-wide lists may have to visit all entities: one at a time, off the threads that serve.
     scans: Semaphore,
+    pub(crate) streams: Streams,
     /// The longest list that may be asked for.
     pub(crate) max_k: u32,
 }
@@ -39,6 +40,7 @@ impl Handler {
             wait_timeout: args.wait_timeout,
             waiters: Semaphore::new(args.max_waiters as usize),
             scans: Semaphore::new(1),
+            streams: Streams::new(args),
         }
     }
 
@@ -71,7 +73,7 @@ impl Handler {
         waited.map_err(|error| status::of_wait(&error))
     }
 
-    async fn read(self: &Arc<Self>, query: Query) -> Result<Answer, HttpError> {
+    pub(crate) async fn read(self: &Arc<Self>, query: Query) -> Result<Answer, HttpError> {
         let read = match query.subject {
             Subject::Store(_) | Subject::Item(_) => self.view.answer(&query, Timestamp::now()),
             Subject::TopItems | Subject::TopStores => {

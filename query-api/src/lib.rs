@@ -5,9 +5,11 @@
 
 mod args;
 mod conditional;
+mod events;
 mod handler;
 mod metrics;
 mod openapi;
+mod page;
 mod params;
 mod routes;
 mod status;

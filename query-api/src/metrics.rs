@@ -1,5 +1,6 @@
 //! Handing the counts of the view to the metrics.
 
+use model::Timestamp;
 use telemetry::ViewMetrics;
 use view::View;
 
@@ -10,4 +11,8 @@ pub fn record(view: &View, metrics: &ViewMetrics) {
     metrics.rows.set(stats.rows as i64);
     metrics.render_hits.inc_by(stats.render_hits.saturating_sub(metrics.render_hits.get()));
     metrics.render_misses.inc_by(stats.render_misses.saturating_sub(metrics.render_misses.get()));
+    let now = Timestamp::now();
+    for (partition, _) in view.position().iter() {
+        metrics.lag_seconds(partition.0).set(view.lag(partition, now).as_secs_f64());
+    }
 }

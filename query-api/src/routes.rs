@@ -1,6 +1,6 @@
 //! The paths.
 
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 
 use bytes::Bytes;
 use http_server::{HttpError, Routes, Segment};
@@ -13,8 +13,10 @@ use window::WindowKind;
 
 use crate::{
     Args,
+    events::follow,
     handler::Handler,
     openapi::openapi,
+    page::page,
     params::{DEFAULT_K, Params},
 };
 
@@ -28,8 +30,8 @@ type Answered = Result<Response<Bytes>, HttpError>;
 /// The paths of the existing clients come first, and look at nothing but the path and the headers. They
 /// ignore query parameters, as these clients have always been able to send them.
 pub fn routes(view: Arc<View>, metrics: ViewMetrics, args: &Args) -> Routes {
-    let handler = Arc::new(Handler::new(view, metrics, args));
-    let handler = warp::any().map(move || Arc::clone(&handler));
+    let shared = Arc::new(Handler::new(view, metrics, args));
+    let handler = with(&shared);
     let legacy = handler.clone().and(warp::header::headers_cloned());
     let native = warp::query::<Pairs>().and(handler).and(warp::header::headers_cloned());
 
@@ -57,7 +59,8 @@ pub fn routes(view: Arc<View>, metrics: ViewMetrics, args: &Args) -> Routes {
         warp::path!("v1" / "top-stores").and(native).then(|pairs, handler, headers| {
             answer_native(Ok(Subject::TopStores), pairs, handler, headers)
         });
-    Routes::new("query")
+    event_routes(&shared)
+        .get("/", warp::path::end().map(page))
         .get("/items/store/{storeID}", items_of_store)
         .get("/items/top10/{itemID}", stores_of_item)
         .get("/v1/stores/{storeID}/top-items", store_top_items)
@@ -65,6 +68,40 @@ pub fn routes(view: Arc<View>, metrics: ViewMetrics, args: &Args) -> Routes {
         .get("/v1/top-items", top_items)
         .get("/v1/top-stores", top_stores)
         .get("/openapi.json", warp::path!("openapi.json").map(openapi))
+}
+
+/// The lists of the native API as events.
+fn event_routes(handler: &Arc<Handler>) -> Routes {
+    let last_id = warp::sse::last_event_id::<String>();
+    let following = warp::query::<Pairs>().and(with(handler)).and(last_id);
+    let store = warp::path!("v1" / "stores" / Store / "top-items" / "events")
+        .and(following.clone())
+        .then(|store: Store, pairs, handler, last_id| {
+            follow_native(store_subject(store), pairs, handler, last_id)
+        });
+    let item = warp::path!("v1" / "items" / Item / "top-stores" / "events")
+        .and(following.clone())
+        .then(|item: Item, pairs, handler, last_id| {
+            follow_native(item_subject(item), pairs, handler, last_id)
+        });
+    let top_items = warp::path!("v1" / "top-items" / "events").and(following.clone()).then(
+        |pairs, handler, last_id| follow_native(Ok(Subject::TopItems), pairs, handler, last_id),
+    );
+    let top_stores = warp::path!("v1" / "top-stores" / "events").and(following).then(
+        |pairs, handler, last_id| follow_native(Ok(Subject::TopStores), pairs, handler, last_id),
+    );
+    Routes::new("query")
+        .get("/v1/stores/{storeID}/top-items/events", store)
+        .get("/v1/items/{itemID}/top-stores/events", item)
+        .get("/v1/top-items/events", top_items)
+        .get("/v1/top-stores/events", top_stores)
+}
+
+fn with(
+    handler: &Arc<Handler>,
+) -> impl Filter<Extract = (Arc<Handler>,), Error = Infallible> + Clone + use<> {
+    let handler = Arc::clone(handler);
+    warp::any().map(move || Arc::clone(&handler))
 }
 
 fn store_subject(store: Store) -> Result<Subject, HttpError> {
@@ -97,7 +134,25 @@ async fn answer_native(
     handler: Arc<Handler>,
     headers: HeaderMap,
 ) -> Answered {
-    let subject = subject?;
-    let Params { kind, date, k } = Params::parse(&pairs, handler.max_k)?;
-    handler.answer(Query { subject, kind, date, k, format: Format::V1 }, headers).await
+    let query = native_query(subject?, &pairs, &handler)?;
+    handler.answer(query, headers).await
+}
+
+async fn follow_native(
+    subject: Result<Subject, HttpError>,
+    pairs: Pairs,
+    handler: Arc<Handler>,
+    last_event_id: Option<String>,
+) -> Result<warp::reply::Response, HttpError> {
+    let query = native_query(subject?, &pairs, &handler)?;
+    follow(handler, query, last_event_id).await
+}
+
+fn native_query(
+    subject: Subject,
+    pairs: &[(String, String)],
+    handler: &Handler,
+) -> Result<Query, HttpError> {
+    let Params { kind, date, k } = Params::parse(pairs, handler.max_k)?;
+    Ok(Query { subject, kind, date, k, format: Format::V1 })
 }

@@ -38,6 +38,11 @@ pub(crate) fn too_many_waiters() -> HttpError {
     HttpError::unavailable("too many requests wait for a position", RETRY_AFTER)
 }
 
+/// Too many follow lists already.
+pub(crate) fn too_many_streams() -> HttpError {
+    HttpError::unavailable("too many clients follow lists as events", RETRY_AFTER)
+}
+
 /// The list is older than the client takes.
 pub(crate) fn too_old(lag: Duration, limit: Duration) -> HttpError {
     let (lag, limit) = (lag.as_millis(), limit.as_millis());

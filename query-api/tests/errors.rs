@@ -62,7 +62,7 @@ async fn bad_requests_are_told_what_is_wrong() {
             404,
             "the date 20200101 is not kept: the dates kept are 20201004 to 20210101".to_owned(),
         ),
-        ("/", 404, "there is no such path".to_owned()),
+        ("/index.html", 404, "there is no such path".to_owned()),
         ("/items/store/", 404, "there is no such path".to_owned()),
         ("/items/store/7/", 404, "there is no such path".to_owned()),
         ("/v1/stores/7", 404, "there is no such path".to_owned()),

@@ -53,8 +53,11 @@ pub(crate) struct DemoArgs {
 }
 
 impl DemoArgs {
-    /// Refuses a data directory with data in it.
+    /// Refuses a data directory with data in it, and a certificate.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
+        if self.server.listener.tls.tls_cert.is_some() {
+            bail!("the demo plays over plain HTTP: leave out --tls-cert and --tls-key");
+        }
         self.server.data_dir.as_deref().map_or(Ok(()), ensure_fresh)
     }
 }
@@ -357,6 +360,7 @@ impl Outcome {
         line("  -H 'Content-Type: application/json' \\".to_owned());
         line(format!("  -d '{{\"items\":[{{\"ItemID\":\"{item}\",\"numberOfItems\":1}}]}}'"));
         line(format!("curl http://{admin}/metrics"));
+        line(format!("in a browser: http://{public}/?store={store}&item={item}"));
         text
     }
 }

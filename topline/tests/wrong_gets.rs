@@ -71,7 +71,7 @@ fn unknown_paths_and_wrong_methods_are_told_apart() {
     let server = Server::start(data.path(), &QUIET);
     let unknown = (404, "there is no such path".to_owned());
     for path in [
-        "/",
+        "/index.html",
         "/items",
         "/items/store",
         "/items/store/",

@@ -257,6 +257,13 @@ impl Drop for OpenGuard {
     }
 }
 
+impl BusyGuard {
+    /// Whether the listener wants the connection to end.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.0.is_draining()
+    }
+}
+
 impl Drop for BusyGuard {
     fn drop(&mut self) {
         self.0.enter(Phase::Idle);

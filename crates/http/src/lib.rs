@@ -28,4 +28,5 @@ pub use readiness::{Condition, NotReady, Readiness};
 pub use routes::{RouteTable, Routes};
 pub use segment::{Segment, SegmentValue, parse_number};
 pub use server::serve;
+pub use service::UntilDrain;
 pub use tls::{TlsError, TlsFiles};

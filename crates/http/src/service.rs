@@ -24,6 +24,10 @@ use crate::{
     routes::{Answering, Match},
 };
 
+/// In the extensions of an answer whose body has no end of its own: it ends when the listener drains.
+#[derive(Debug, Clone, Copy)]
+pub struct UntilDrain;
+
 /// Serves the requests of one connection.
 pub(crate) struct RoutedService {
     routes: Arc<RouteTable>,
@@ -77,7 +81,8 @@ impl Future for AnswerFuture {
         };
         self.metrics.observe(response.status().as_u16(), self.start.elapsed());
         let busy = self.busy.take();
-        Poll::Ready(Ok(response.map(|body| AnswerBody { body, _busy: busy })))
+        let until_drain = response.extensions().get::<UntilDrain>().is_some();
+        Poll::Ready(Ok(response.map(|body| AnswerBody { body, busy, until_drain })))
     }
 }
 
@@ -97,7 +102,8 @@ pin_project! {
     pub(crate) struct AnswerBody<B> {
         #[pin]
         body: B,
-        _busy: Option<BusyGuard>,
+        busy: Option<BusyGuard>,
+        until_drain: bool,
     }
 }
 
@@ -109,7 +115,11 @@ impl<B: Body> Body for AnswerBody<B> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        self.project().body.poll_frame(cx)
+        let this = self.project();
+        if *this.until_drain && this.busy.as_ref().is_some_and(BusyGuard::is_draining) {
+            return Poll::Ready(None);
+        }
+        this.body.poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {
