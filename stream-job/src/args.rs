@@ -104,6 +104,11 @@ pub struct Args {
     #[arg(long, env = "TOPLINE_FLUSH_INTERVAL", default_value = "5ms", value_parser = parse_duration)]
     pub flush_interval: Duration,
 
+    /// Bytes of late purchases, and of dead letters, of a partition that wait for their topic; beyond it
+    /// the partition is not counted on until some are taken. Only over a Fluvio cluster
+    #[arg(long, env = "TOPLINE_MAX_SIDE_BYTES", default_value_t = 256 << 20)]
+    pub max_side_bytes: u64,
+
     /// Time between checkpoints
     #[arg(long, env = "TOPLINE_CHECKPOINT_INTERVAL", default_value = "10s", value_parser = parse_duration)]
     pub checkpoint_interval: Duration,
@@ -153,6 +158,9 @@ pub struct JobConfig {
     pub max_pairs: usize,
     /// The most entries of the sliding windows in a partition.
     pub max_pane_entries: usize,
+    /// The most bytes of a side output of a partition that wait for their topic, besides what one checkpoint
+    /// adds; beyond it the partition is not counted on.
+    pub max_side_bytes: u64,
     /// Bytes read from the stream at a time, at least one batch; bounds what is applied between
     /// two looks at the clock.
     pub read_bytes: usize,
@@ -198,6 +206,7 @@ impl Args {
             directory,
             max_pairs: self.max_pairs,
             max_pane_entries: self.max_pane_entries,
+            max_side_bytes: self.max_side_bytes,
             read_bytes: READ_BYTES,
             flush_interval: self.flush_interval,
             checkpoint_interval: self.checkpoint_interval,

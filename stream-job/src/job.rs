@@ -5,7 +5,7 @@ use std::{
     thread,
 };
 
-use log::{Bounds, Log, ReadError};
+use log::{AppendError, Bounds, Log, ReadError};
 use model::{Offset, Partition};
 use telemetry::JobMetrics;
 use tokio::{
@@ -15,10 +15,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    JobConfig, Rebuild, Saturated, SideOutputs, Target,
+    JobConfig, Rebuild, Saturated, SideOutputs, SideTopics, Target,
     checkpoint::{CheckpointError, CheckpointStore, Identity},
     retention,
     saturation::Saturation,
+    side::{Outboxes, Publisher},
     worker::{Worker, WorkerMetrics},
 };
 
@@ -36,6 +37,18 @@ pub enum JobError {
         /// What the stream says.
         error: ReadError,
     },
+    /// A side output cannot be published.
+    #[error(
+        "the topic of side output '{output}', partition {partition}, cannot be written: {error}"
+    )]
+    SideOutput {
+        /// Which.
+        output: &'static str,
+        /// Where.
+        partition: Partition,
+        /// What the topic says.
+        error: AppendError,
+    },
     /// A mistake in the job itself.
     #[error("the worker of partition {0} has panicked; the log above says where")]
     Panicked(Partition),
@@ -50,8 +63,18 @@ pub struct Job {
     log: Arc<dyn Log>,
     target: Target,
     metrics: JobMetrics,
-    stores: Vec<(Partition, Arc<CheckpointStore>, Arc<AtomicU64>)>,
+    assigned: Vec<Assigned>,
+    side_topics: Option<SideTopics>,
     saturation: Saturation,
+}
+
+/// A partition, with its checkpoint.
+struct Assigned {
+    partition: Partition,
+    store: Arc<CheckpointStore>,
+    saved_next: Arc<AtomicU64>,
+    /// What waits for its topic, if there are topics.
+    outboxes: Option<Arc<Outboxes>>,
 }
 
 /// Discards the checkpoints if they are to be made anew, and the stream allows it.
@@ -96,22 +119,48 @@ impl Job {
     ) -> Result<Self, JobError> {
         let partitions = log.partitions();
         prepare(&config, &*log)?;
-        let mut stores = Vec::new();
+        let mut assigned = Vec::new();
         for partition in config.assignment.of(partitions) {
             let store =
                 CheckpointStore::open(&config.directory, Identity { partition, partitions })?;
             let next = store.saved()?.next;
             check(&store, partition, next, log.bounds(partition), config.rebuild)?;
-            stores.push((partition, Arc::new(store), Arc::new(AtomicU64::new(next.0))));
+            let saved_next = Arc::new(AtomicU64::new(next.0));
+            let store = Arc::new(store);
+            assigned.push(Assigned { partition, store, saved_next, outboxes: None });
         }
         Ok(Self {
             config: Arc::new(config),
             log,
             target,
             metrics,
-            stores,
+            assigned,
+            side_topics: None,
             saturation: Saturation::new(),
         })
+    }
+
+    /// Has it publish the side outputs to `topics`, from the first that its checkpoints say has not been.
+    ///
+    /// # Errors
+    /// If a checkpoint cannot be read.
+    ///
+    /// # Panics
+    /// If a topic has another number of partitions than the stream.
+    pub fn with_side_topics(mut self, topics: SideTopics) -> Result<Self, JobError> {
+        for topic in [&topics.late, &topics.dead_letters] {
+            assert_eq!(
+                topic.partitions(),
+                self.log.partitions(),
+                "partition p goes to partition p"
+            );
+        }
+        for Assigned { partition, store, outboxes, .. } in &mut self.assigned {
+            let limit = self.config.max_side_bytes;
+            *outboxes = Some(Arc::new(Outboxes::new(store, *partition, limit, &self.metrics)?));
+        }
+        self.side_topics = Some(topics);
+        Ok(self)
     }
 
     /// Which partitions are full, from now on.
@@ -121,7 +170,7 @@ impl Job {
 
     /// What could not be counted as it should.
     pub fn side_outputs(&self) -> SideOutputs {
-        SideOutputs::new(self.stores.iter().map(|(p, store, _)| (*p, store.clone())).collect())
+        SideOutputs::new(self.assigned.iter().map(|a| (a.partition, a.store.clone())).collect())
     }
 
     /// Runs until `shutdown`, then saves last checkpoints.
@@ -130,59 +179,82 @@ impl Job {
     /// [`JobError`] as soon as a worker fails; the others have been stopped then.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), JobError> {
         let stop = shutdown.child_token();
-        let saved = self.stores.iter().map(|(p, _, saved)| (*p, saved.clone())).collect();
+        let saved = self.assigned.iter().map(|a| (a.partition, a.saved_next.clone())).collect();
         let trimming =
             retention::trim(self.log.clone(), saved, self.config.retention, stop.clone());
         let trimming = tokio::spawn(trimming);
-        let (done, mut ended) = mpsc::channel(self.stores.len());
-        let mut workers = 0;
+        let (done, mut ended) = mpsc::channel(2 * self.assigned.len() + 1);
         let mut outcome = Ok(());
-        for (partition, store, saved) in self.stores {
-            let worker = Worker {
-                partition,
-                config: self.config.clone(),
-                log: self.log.clone(),
-                output: self.target.output(
-                    partition,
-                    &self.config.window,
-                    self.config.flush_interval,
-                    &Handle::current(),
-                    &stop,
-                ),
-                start: self.log.bounds(partition).earliest,
-                store,
-                saved_next: saved,
-                metrics: WorkerMetrics::new(&self.metrics, partition, &self.config.window.kinds),
-                saturation: self.saturation.clone(),
-                shutdown: stop.clone(),
-            };
-            match start(worker, done.clone()) {
-                Ok(()) => workers += 1,
-                Err(error) => outcome = Err(error.into()),
+        for assigned in &self.assigned {
+            if let Err(error) = self.start(assigned, &stop, &done) {
+                stop.cancel();
+                outcome = Err(error.into());
             }
         }
         drop(done);
-        for _ in 0..workers {
-            let ended = ended.recv().await.unwrap_or(Ok(()));
-            if ended.is_err() || !stop.is_cancelled() {
-                stop.cancel();
-            }
+        if self.assigned.is_empty() {
+            stop.cancelled().await;
+        }
+        while let Some(ended) = ended.recv().await {
+            stop.cancel();
             outcome = outcome.and(ended);
         }
         stop.cancel();
         outcome.and(trimming.await.unwrap_or(Ok(())))
     }
+
+    /// Starts the worker of a partition, and its publisher if there are topics for it.
+    fn start(
+        &self,
+        assigned: &Assigned,
+        stop: &CancellationToken,
+        done: &mpsc::Sender<Result<(), JobError>>,
+    ) -> std::io::Result<()> {
+        let Assigned { partition, store, saved_next, outboxes } = assigned;
+        let (partition, window) = (*partition, &self.config.window);
+        let worker_ended = CancellationToken::new();
+        if let (Some(topics), Some(outboxes)) = (&self.side_topics, outboxes) {
+            let publisher = Publisher {
+                partition,
+                store: store.clone(),
+                topics: topics.clone(),
+                outboxes: outboxes.clone(),
+                worker_ended: worker_ended.clone(),
+            };
+            spawn("side", partition, done, move |runtime| runtime.block_on(publisher.run()))?;
+        }
+        let flush = self.config.flush_interval;
+        let worker = Worker {
+            partition,
+            config: self.config.clone(),
+            log: self.log.clone(),
+            output: self.target.output(partition, window, flush, &Handle::current(), stop),
+            start: self.log.bounds(partition).earliest,
+            store: store.clone(),
+            saved_next: saved_next.clone(),
+            outboxes: outboxes.clone(),
+            metrics: WorkerMetrics::new(&self.metrics, partition, &window.kinds),
+            saturation: self.saturation.clone(),
+            shutdown: stop.clone(),
+            _ended: worker_ended.drop_guard(),
+        };
+        spawn("job", partition, done, move |runtime| worker.run(runtime))
+    }
 }
 
-/// Runs a worker on a thread of its own; its outcome goes to `done`.
-fn start(worker: Worker, done: mpsc::Sender<Result<(), JobError>>) -> std::io::Result<()> {
-    let partition = worker.partition;
-    let runtime = Handle::current();
-    thread::Builder::new().name(format!("job-{partition}")).spawn(move || {
-        let run = std::panic::AssertUnwindSafe(|| worker.run(&runtime));
+/// Runs something of a partition on a thread of its own; its outcome goes to `done`.
+fn spawn(
+    name: &str,
+    partition: Partition,
+    done: &mpsc::Sender<Result<(), JobError>>,
+    run: impl FnOnce(&Handle) -> Result<(), JobError> + Send + 'static,
+) -> std::io::Result<()> {
+    let (runtime, done) = (Handle::current(), done.clone());
+    thread::Builder::new().name(format!("{name}-{partition}")).spawn(move || {
+        let run = std::panic::AssertUnwindSafe(|| run(&runtime));
         let outcome = std::panic::catch_unwind(run).unwrap_or(Err(JobError::Panicked(partition)));
         if done.blocking_send(outcome).is_err() {
-            tracing::debug!(partition = partition.0, "nobody waits for the worker");
+            tracing::debug!(partition = partition.0, "nobody waits for the thread");
         }
     })?;
     Ok(())

@@ -3,7 +3,8 @@
 //! Each partition has a worker, a thread of its own: it restores the last checkpoint, replays the
 //! stream from there, and follows its end. What it does with a batch is decided by the pure
 //! aggregation core ([`window::Aggregator`]); a worker only reads, flushes, and saves. A storage
-//! error of any worker ends the job.
+//! error of any worker ends the job. Beside it, where there are topics for what could not be counted as it
+//! should, a publisher hands that on ([`SideTopics`]).
 
 mod args;
 mod checkpoint;
@@ -19,4 +20,4 @@ pub use checkpoint::{CheckpointError, CheckpointStore};
 pub use job::{Job, JobError};
 pub use output::{Feed, Target};
 pub use saturation::Saturated;
-pub use side::{DeadLetter, LatePurchase, SideOutputs};
+pub use side::{DeadLetter, LatePurchase, SideOutputs, SideTopics};

@@ -13,7 +13,7 @@ use log::{Log, Record};
 use model::{Batch, Offset, Partition, Timestamp};
 use telemetry::{JobMetrics, JobPartitionMetrics};
 use tokio::{runtime::Handle, time::timeout};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use window::{Aggregator, Applied, WindowKind};
 
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
     checkpoint::{CheckpointError, CheckpointStore, Saved},
     output::Output,
     saturation::Saturation,
-    side::SideBatch,
+    side::{Keep, Outboxes, SideBatch, SideOutput},
 };
 
 /// Side outputs waiting for a checkpoint beyond this many bytes bring it forward.
@@ -48,9 +48,13 @@ pub(crate) struct Worker {
     /// Where to start if there is no checkpoint.
     pub(crate) start: Offset,
     pub(crate) saved_next: Arc<AtomicU64>,
+    /// What waits for its topic, if there are topics.
+    pub(crate) outboxes: Option<Arc<Outboxes>>,
     pub(crate) metrics: WorkerMetrics,
     pub(crate) saturation: Saturation,
     pub(crate) shutdown: CancellationToken,
+    /// Tells the publisher when there will be no more checkpoints.
+    pub(crate) _ended: DropGuard,
 }
 
 /// The metrics of one worker.
@@ -94,6 +98,8 @@ struct Running {
     saving: Option<Saving>,
     /// Lines applied since the last snapshot.
     unsaved_lines: u64,
+    /// Of which side output too much waits for its topic.
+    held_up: Option<SideOutput>,
     last_flush: Instant,
     /// Next offset as of the last flush.
     flushed: Offset,
@@ -131,6 +137,7 @@ impl Worker {
             saved,
             saving: None,
             unsaved_lines: 0,
+            held_up: None,
             last_flush: now,
             flushed: restored,
             last_save: now,
@@ -152,10 +159,8 @@ impl Running {
         let from = self.state.progress().next;
         let end = self.worker.log.bounds(self.worker.partition).next;
         while self.state.progress().next < end {
-            if self.worker.shutdown.is_cancelled() {
-                return Ok(false);
-            }
-            if !self.apply_unless_closed()? {
+            self.relieve()?;
+            if !self.wait_for_room() || !self.apply_unless_closed()? {
                 return Ok(false);
             }
         }
@@ -208,7 +213,8 @@ impl Running {
         }
         let end = self.worker.log.bounds(self.worker.partition).next;
         while self.state.progress().next < end {
-            if !self.apply_unless_closed()? {
+            self.relieve()?;
+            if self.is_held_up() || !self.apply_unless_closed()? {
                 return Ok(());
             }
         }
@@ -230,10 +236,16 @@ impl Running {
     }
 
     /// The next records; none if it is time for something else. `None` at shutdown.
-    fn next(&self) -> Result<Option<Vec<Record>>, JobError> {
-        let read = self.read();
-        let shutdown = &self.worker.shutdown;
+    fn next(&mut self) -> Result<Option<Vec<Record>>, JobError> {
         let patience = self.patience();
+        let held_up = self.is_held_up();
+        let shutdown = &self.worker.shutdown;
+        if held_up {
+            let room = async { timeout(patience, self.room()).await };
+            let waited = self.runtime.block_on(shutdown.run_until_cancelled(room));
+            return Ok(waited.map(|_| Vec::new()));
+        }
+        let read = self.read();
         self.runtime.block_on(async {
             tokio::select! {
                 biased;
@@ -266,12 +278,55 @@ impl Running {
                 Err(error) => {
                     tracing::warn!(partition = self.worker.partition.0, offset = offset.0, %error, "dead letter");
                     self.worker.metrics.partition.dead_lettered.inc();
-                    self.side.dead_letter(offset, payload);
+                    self.side.dead_letter(offset, &payload);
                     self.state.skip(offset);
                 }
             }
         }
         self.report_saturation();
+    }
+
+    /// Whether too much waits for the topics of the side outputs; says so when that changes. Then no more is
+    /// read until they have taken some.
+    fn is_held_up(&mut self) -> bool {
+        let full = self.worker.outboxes.as_ref().and_then(|outboxes| outboxes.full());
+        let partition = self.worker.partition.0;
+        match (self.held_up, full) {
+            (None, Some(output)) => tracing::error!(
+                partition,
+                output = output.name(),
+                "counting stops: as much as --max-side-bytes allows waits for the topic of this side output"
+            ),
+            (Some(_), None) => tracing::info!(partition, "counting goes on"),
+            _ => {}
+        }
+        self.held_up = full;
+        full.is_some()
+    }
+
+    /// Resolves when no more waits for the topics than may.
+    async fn room(&self) {
+        if let Some(outboxes) = &self.worker.outboxes {
+            outboxes.room().await;
+        }
+    }
+
+    /// Waits until no more waits for the topics than may. Gives `false` at shutdown.
+    fn wait_for_room(&mut self) -> bool {
+        while !self.worker.shutdown.is_cancelled() && self.is_held_up() {
+            self.runtime.block_on(self.worker.shutdown.run_until_cancelled(self.room()));
+        }
+        !self.worker.shutdown.is_cancelled()
+    }
+
+    /// Has a checkpoint take side outputs that are too many to be kept in memory.
+    fn relieve(&mut self) -> Result<(), JobError> {
+        let many = self.side.bytes() > SIDE_BYTES;
+        self.collect_saved(many)?;
+        if many {
+            self.save();
+        }
+        Ok(())
     }
 
     /// Says whether the state has reached a limit. What is in the stream is applied all the same.
@@ -293,6 +348,14 @@ impl Running {
                 self.worker.partition
             )
         });
+        let held_up = |output: SideOutput| {
+            format!(
+                "partition {} is held up by the topic of side output '{}': see to that",
+                self.worker.partition,
+                output.name()
+            )
+        };
+        let reason = reason.or_else(|| self.held_up.map(held_up));
         self.worker.saturation.set(self.worker.partition, reason);
     }
 
@@ -345,10 +408,17 @@ impl Running {
         let started = Instant::now();
         let snapshot = self.state.snapshot(self.saved.wants_full());
         let side = std::mem::take(&mut self.side);
-        let store = self.worker.store.clone();
+        let (store, outboxes) = (self.worker.store.clone(), self.worker.outboxes.clone());
         self.last_save = started;
         self.unsaved_lines = 0;
-        let thread = thread::spawn(move || store.save(&snapshot, &side));
+        let thread = thread::spawn(move || {
+            let keep = if outboxes.is_some() { Keep::Waiting } else { Keep::Newest };
+            let saved = store.save(&snapshot, &side, keep)?;
+            if let Some(outboxes) = outboxes {
+                outboxes.stored(&side);
+            }
+            Ok(saved)
+        });
         self.saving = Some(Saving { started, thread });
     }
 

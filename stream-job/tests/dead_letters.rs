@@ -98,7 +98,8 @@ async fn late_purchases_are_kept_once() {
         let side = running.side.clone();
         running.stop().await;
         let kept: Vec<_> =
-            side.late(100).unwrap().into_iter().map(|l| (l.offset, l.purchase)).collect();
-        assert_eq!(kept, vec![(Offset(2), purchase.clone()); 2], "{round}");
+            side.late(100).unwrap().into_iter().map(|l| (l.offset, l.place, l.purchase)).collect();
+        let expected = [(Offset(2), 0, purchase.clone()), (Offset(2), 1, purchase.clone())];
+        assert_eq!(kept, expected, "{round}");
     }
 }

@@ -1,11 +1,9 @@
 //! The side outputs on the admin listener: what could not be counted as it should.
 
-use std::fmt::Write;
-
 use bytes::Bytes;
 use http_server::{APPLICATION_JSON, HttpError, Routes};
 use serde::{Deserialize, Serialize};
-use stream_job::{CheckpointError, DeadLetter, LatePurchase, SideOutputs};
+use stream_job::{CheckpointError, DeadLetter, SideOutputs};
 use warp::{
     Filter,
     http::{Response, StatusCode, header::CONTENT_TYPE},
@@ -21,27 +19,6 @@ const SHOWN_BYTES: usize = 256;
 #[derive(Debug, Deserialize)]
 struct Params {
     limit: Option<usize>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Late {
-    partition: u32,
-    offset: u64,
-    #[serde(rename = "storeID")]
-    store: u32,
-    #[serde(rename = "custID")]
-    customer: u32,
-    date: String,
-    event_time: String,
-    items: Vec<Item>,
-}
-
-#[derive(Serialize)]
-struct Item {
-    #[serde(rename = "itemID")]
-    item: u64,
-    quantity: u32,
 }
 
 #[derive(Serialize)]
@@ -62,7 +39,7 @@ pub(crate) fn routes(side: SideOutputs) -> Routes {
     let late = side.clone();
     let late = warp::path!("late").and(warp::query()).then(move |params| {
         let side = late.clone();
-        answer(params, move |limit| Ok(side.late(limit)?.iter().map(Late::from).collect()))
+        answer(params, move |limit| side.late(limit))
     });
     let dead = warp::path!("dead-letters").and(warp::query()).then(move |params| {
         let side = side.clone();
@@ -92,34 +69,14 @@ async fn answer<T: Serialize + Send + 'static>(
     }
 }
 
-impl From<&LatePurchase> for Late {
-    fn from(late: &LatePurchase) -> Self {
-        let purchase = &late.purchase;
-        let item = |line: &model::Line| Item { item: line.item.0, quantity: line.quantity };
-        Self {
-            partition: late.partition.0,
-            offset: late.offset.0,
-            store: purchase.store.0,
-            customer: purchase.customer.0,
-            date: purchase.date.to_string(),
-            event_time: purchase.event_time.to_string(),
-            items: purchase.lines.iter().map(item).collect(),
-        }
-    }
-}
-
 impl From<&DeadLetter> for Dead {
     fn from(dead: &DeadLetter) -> Self {
-        let mut hex = String::new();
-        for byte in dead.record.iter().take(SHOWN_BYTES) {
-            let _infallible = write!(hex, "{byte:02x}");
-        }
         Self {
             partition: dead.partition.0,
             offset: dead.offset.0,
             error: dead.error.to_string(),
             bytes: dead.record.len(),
-            hex,
+            hex: dead.hex(SHOWN_BYTES),
         }
     }
 }

@@ -24,7 +24,7 @@ use crate::{
     listeners::{AdminArgs, Listener, PublicArgs},
     replica,
     serve::terminated,
-    stream::{End, FeedArgs, Stream, StreamArgs},
+    stream::{End, FeedArgs, SideArgs, Stream, StreamArgs},
 };
 
 /// How long the stream may take for what a worker has under way at the end.
@@ -83,6 +83,8 @@ pub(crate) struct JobRoleArgs {
     stream: StreamArgs,
     #[command(flatten)]
     feed: FeedArgs,
+    #[command(flatten)]
+    side: SideArgs,
     #[command(flatten)]
     job: stream_job::Args,
 }
@@ -163,15 +165,18 @@ pub(crate) async fn job(args: JobRoleArgs) -> anyhow::Result<()> {
     let readiness = Readiness::new();
     let recovered = readiness.condition("job", "recovering");
     let stream = Stream::Fluvio(args.stream.topic(&args.stream.purchases_topic).await?);
-    let views = Stream::Fluvio(args.stream.topic(&args.feed.views_topic).await?);
-    same_partitions(&stream, &views, &args.stream, &args.feed)?;
+    let views = args.stream.companion(&args.feed.views_topic, &*stream.log()).await?;
+    let views = Stream::Fluvio(views);
+    let side_topics = args.stream.side_topics(&args.side, &*stream.log()).await?;
     let feed = Feed::new(views.log(), args.feed_interval, args.keyframe_interval);
     let mut config = args.job.config(args.data_dir.join("checkpoints"))?;
     config.assignment = assignment;
     let mine = assignment.of(stream.log().partitions()).count() as u32;
     let (log, target, job_metrics) =
         (stream.log(), Target::Feed(feed.clone()), metrics.job.clone());
-    let job = tokio::task::spawn_blocking(move || Job::open(config, log, target, job_metrics));
+    let job = tokio::task::spawn_blocking(move || {
+        Job::open(config, log, target, job_metrics)?.with_side_topics(side_topics)
+    });
     let job = job.await??;
     let side_outputs = Some(admin::routes(job.side_outputs()));
     let mut admin = Listener::admin(&args.admin, readiness, side_outputs, &metrics)?;
@@ -236,24 +241,6 @@ fn host_number() -> Option<u32> {
     name.trim().rsplit_once('-')?.1.parse().ok()
 }
 
-/// The views of partition p are in partition p of their topic.
-fn same_partitions(
-    stream: &Stream,
-    views: &Stream,
-    args: &StreamArgs,
-    feed: &FeedArgs,
-) -> anyhow::Result<()> {
-    let [purchases, views] = [stream, views].map(|stream| stream.log().partitions().get());
-    if purchases != views {
-        bail!(
-            "the topics '{}' and '{}' have {purchases} and {views} partitions: they must have the same",
-            args.purchases_topic,
-            feed.views_topic
-        );
-    }
-    Ok(())
-}
-
 /// `topline query`: until Ctrl-C or SIGTERM.
 pub(crate) async fn query(args: QueryRoleArgs) -> anyhow::Result<()> {
     let metrics = Metrics::new()?;
@@ -261,8 +248,8 @@ pub(crate) async fn query(args: QueryRoleArgs) -> anyhow::Result<()> {
     let recovered = readiness.condition("view", "not all partitions have been seen yet");
     let mut admin = Listener::admin(&args.admin, readiness, None, &metrics)?;
     let stream = Stream::Fluvio(args.stream.topic(&args.stream.purchases_topic).await?);
-    let views = Stream::Fluvio(args.stream.topic(&args.feed.views_topic).await?);
-    same_partitions(&stream, &views, &args.stream, &args.feed)?;
+    let views = args.stream.companion(&args.feed.views_topic, &*stream.log()).await?;
+    let views = Stream::Fluvio(views);
     let config = ViewConfig {
         partitions: stream.log().partitions(),
         window: args.window.config()?,

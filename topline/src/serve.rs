@@ -27,7 +27,7 @@ use view::{View, ViewConfig};
 
 use crate::{
     admin,
-    stream::{End, Stream, StreamArgs},
+    stream::{End, SideArgs, Stream, StreamArgs},
 };
 
 /// How often the metrics that are read off, not counted along, are brought up to date.
@@ -62,6 +62,8 @@ pub(crate) struct ServerArgs {
 
     #[command(flatten)]
     pub(crate) stream: StreamArgs,
+    #[command(flatten)]
+    pub(crate) side: SideArgs,
     #[command(flatten)]
     pub(crate) listener: ListenerConfig,
     #[command(flatten)]
@@ -236,10 +238,20 @@ async fn open(
         max_rendered_bytes: args.query.max_rendered_bytes,
     };
     let view = View::new(&view_config, Arc::new(End(log.clone())));
+    // The embedded log has no topics beside it: there, what is kept in the checkpoints is all.
+    let side_topics = match &stream {
+        Stream::Fluvio(log) => Some(args.stream.side_topics(&args.side, &**log).await?),
+        Stream::Embedded(_) => None,
+    };
     let (shown, metrics) = (Target::View(view.clone()), metrics.job.clone());
-    let job =
-        tokio::task::spawn_blocking(move || Job::open(job_config, log, shown, metrics)).await??;
-    Ok((stream, view, job))
+    let job = tokio::task::spawn_blocking(move || {
+        let job = Job::open(job_config, log, shown, metrics)?;
+        match side_topics {
+            Some(topics) => job.with_side_topics(topics),
+            None => Ok(job),
+        }
+    });
+    Ok((stream, view, job.await??))
 }
 
 /// Tells ingest what shows.

@@ -9,7 +9,7 @@ use model::{PartitionCount, parse_duration};
 
 use crate::{
     serve::partitions,
-    stream::{FeedArgs, StreamArgs},
+    stream::{FeedArgs, SideArgs, StreamArgs},
 };
 
 /// Settings of `topline setup`.
@@ -19,6 +19,8 @@ pub(crate) struct SetupArgs {
     pub(crate) stream: StreamArgs,
     #[command(flatten)]
     pub(crate) feed: FeedArgs,
+    #[command(flatten)]
+    pub(crate) side: SideArgs,
 
     /// Partitions of the topics, 1 to 1024; fixed when they are made
     #[arg(long, env = "TOPLINE_PARTITIONS", default_value = "12", value_parser = partitions)]
@@ -41,6 +43,10 @@ pub(crate) struct SetupArgs {
     #[arg(long, env = "TOPLINE_VIEWS_RETENTION", default_value = "1h", value_parser = parse_duration)]
     pub(crate) views_retention: Duration,
 
+    /// Time that late purchases and dead letters are kept
+    #[arg(long, env = "TOPLINE_SIDE_RETENTION", default_value = "720h", value_parser = parse_duration)]
+    pub(crate) side_retention: Duration,
+
     /// Bytes of a segment: what is not kept any more goes a segment at a time
     #[arg(long, env = "TOPLINE_TOPIC_SEGMENT_BYTES", default_value = "134217728",
         value_parser = clap::value_parser!(u32).range(4_194_304..=1_073_741_824))]
@@ -52,7 +58,7 @@ pub(crate) struct SetupArgs {
 }
 
 impl SetupArgs {
-    fn topics(&self) -> [Topic; 2] {
+    fn topics(&self) -> [Topic; 4] {
         let purchases = Topic {
             name: self.stream.purchases_topic.clone(),
             partitions: self.partitions.get(),
@@ -67,7 +73,15 @@ impl SetupArgs {
             max_partition_bytes: None,
             ..purchases.clone()
         };
-        [purchases, views]
+        let side = |name: &String| Topic {
+            name: name.clone(),
+            retention: self.side_retention,
+            max_partition_bytes: None,
+            ..purchases.clone()
+        };
+        let (late, dead_letters) =
+            (side(&self.side.late_topic), side(&self.side.dead_letters_topic));
+        [purchases, views, late, dead_letters]
     }
 }
 
@@ -78,10 +92,10 @@ pub(crate) async fn run(args: SetupArgs) -> anyhow::Result<()> {
     setup(&cluster, &args.register_spus, &topics, args.stream.fluvio_wait)
         .await
         .with_context(|| format!("the cluster at {}", cluster.address()))?;
+    let [purchases, views, late, dead_letters] = topics.map(|topic| topic.name);
     println!(
-        "ready: topics {} and {} with {} partitions, replication {}, at {}",
-        topics[0].name,
-        topics[1].name,
+        "ready: topics {purchases}, {views}, {late} and {dead_letters} with {} partitions, replication \
+         {}, at {}",
         args.partitions.get(),
         args.replication,
         cluster.address()

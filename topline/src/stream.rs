@@ -2,11 +2,12 @@
 
 use std::{future::Future, path::PathBuf, pin::pin, sync::Arc, time::Duration};
 
-use anyhow::anyhow;
+use anyhow::{anyhow, bail};
 use clap::Args;
 use fluvio_log::{Cluster, ClusterArgs, FluvioLog, FluvioLogConfig, Isolation};
 use log::{CommitObserver, EmbeddedConfig, EmbeddedLog, Log};
 use model::{Offset, Partition, PartitionCount, parse_duration};
+use stream_job::SideTopics;
 use telemetry::LogMetrics;
 use view::StreamEnd;
 
@@ -56,6 +57,30 @@ pub(crate) struct FeedArgs {
     pub(crate) views_topic: String,
 }
 
+/// Settings of the topics for what could not be counted as it should.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SideArgs {
+    /// Topic of the late purchases: those whose business day had closed
+    #[arg(
+        long,
+        env = "TOPLINE_LATE_TOPIC",
+        default_value = "late",
+        value_name = "NAME",
+        help_heading = "Fluvio"
+    )]
+    pub(crate) late_topic: String,
+
+    /// Topic of the dead letters: records of the stream that are not batches
+    #[arg(
+        long,
+        env = "TOPLINE_DEAD_LETTERS_TOPIC",
+        default_value = "dead-letters",
+        value_name = "NAME",
+        help_heading = "Fluvio"
+    )]
+    pub(crate) dead_letters_topic: String,
+}
+
 impl StreamArgs {
     /// The cluster, for a role that cannot do without.
     ///
@@ -77,6 +102,41 @@ impl StreamArgs {
             open_timeout: self.fluvio_wait,
         };
         Ok(FluvioLog::open(config).await?)
+    }
+
+    /// Another topic that goes with the stream: partition p of one belongs to partition p of the other.
+    ///
+    /// # Errors
+    /// As [`Self::topic`], or if it has another number of partitions.
+    pub(crate) async fn companion(
+        &self,
+        topic: &str,
+        stream: &dyn Log,
+    ) -> anyhow::Result<Arc<FluvioLog>> {
+        let opened = self.topic(topic).await?;
+        let [purchases, other] = [stream, &*opened].map(|log| log.partitions().get());
+        if purchases != other {
+            bail!(
+                "the topics '{}' and '{topic}' have {purchases} and {other} partitions: they must have \
+                 the same",
+                self.purchases_topic
+            );
+        }
+        Ok(opened)
+    }
+
+    /// The topics of the side outputs of the stream.
+    ///
+    /// # Errors
+    /// As [`Self::companion`].
+    pub(crate) async fn side_topics(
+        &self,
+        side: &SideArgs,
+        stream: &dyn Log,
+    ) -> anyhow::Result<SideTopics> {
+        let late = self.companion(&side.late_topic, stream).await?;
+        let dead_letters = self.companion(&side.dead_letters_topic, stream).await?;
+        Ok(SideTopics { late, dead_letters })
     }
 }
 

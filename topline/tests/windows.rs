@@ -123,10 +123,11 @@ fn a_purchase_for_a_closed_day_is_set_aside_and_counts_elsewhere() {
     let expected = json!([{
         "partition": 0,
         "offset": 1,
+        "place": 0,
         "storeID": 7,
         "custID": 1000,
         "date": "20210608",
-        "eventTime": "2021-06-08T12:30:00.000Z",
+        "occurredAt": "2021-06-08T12:30:00.000Z",
         "items": [{"itemID": 1, "quantity": 80}, {"itemID": 2, "quantity": 3}],
     }]);
     assert_eq!(late, expected);

@@ -21,6 +21,8 @@ pub struct JobMetrics {
     watermark_delay: GaugeVec,
     late: IntCounterVec,
     dead_lettered: IntCounterVec,
+    side_waiting_bytes: IntGaugeVec,
+    side_published: IntCounterVec,
     duplicate_batches: IntCounterVec,
     duplicate_purchases: IntCounterVec,
     duplicate_keys: IntCounterVec,
@@ -41,6 +43,7 @@ impl JobMetrics {
     /// If a metric of the same name is registered already.
     pub fn new(registry: &Registry) -> Result<Self, Error> {
         let label = ["partition"];
+        let side = ["partition", "output"];
         let counters = |metric| register::counters(registry, metric, &label);
         let gauges = |metric| register::gauges(registry, metric, &label);
         let float_gauges = |metric| register::float_gauges(registry, metric, &label);
@@ -55,6 +58,8 @@ impl JobMetrics {
             watermark_delay: float_gauges(names::JOB_WATERMARK_DELAY)?,
             late: register::counters(registry, names::JOB_LATE, &["partition", "window"])?,
             dead_lettered: counters(names::JOB_DEAD_LETTERED)?,
+            side_waiting_bytes: register::gauges(registry, names::JOB_SIDE_WAITING_BYTES, &side)?,
+            side_published: register::counters(registry, names::JOB_SIDE_PUBLISHED, &side)?,
             duplicate_batches: counters(names::JOB_DUPLICATE_BATCHES)?,
             duplicate_purchases: counters(names::JOB_DUPLICATE_PURCHASES)?,
             duplicate_keys: counters(names::JOB_DUPLICATE_KEYS)?,
@@ -98,6 +103,25 @@ impl JobMetrics {
     pub fn late(&self, partition: u32, window: &'static str) -> IntCounter {
         self.late.with_label_values(&[partition.to_string().as_str(), window])
     }
+
+    /// The metrics of a side output that has a topic; `output` is its name. Resolve them once.
+    pub fn side_output(&self, partition: u32, output: &'static str) -> SideOutputMetrics {
+        let partition = partition.to_string();
+        let label = [partition.as_str(), output];
+        SideOutputMetrics {
+            waiting_bytes: self.side_waiting_bytes.with_label_values(&label),
+            published: self.side_published.with_label_values(&label),
+        }
+    }
+}
+
+/// The metrics of one side output of one partition.
+#[derive(Debug, Clone)]
+pub struct SideOutputMetrics {
+    /// Bytes of what its topic has not acknowledged.
+    pub waiting_bytes: IntGauge,
+    /// What its topic has acknowledged.
+    pub published: IntCounter,
 }
 
 /// The metrics of one partition of the job.

@@ -21,7 +21,7 @@ pub use age::Age;
 pub use feed::FeedMetrics;
 pub use http::{HttpMetrics, ListenerMetrics, RouteMetrics};
 pub use ingest::IngestMetrics;
-pub use job::{JobMetrics, JobPartitionMetrics};
+pub use job::{JobMetrics, JobPartitionMetrics, SideOutputMetrics};
 pub use log::{LogMetrics, LogPartitionMetrics};
 pub use logging::{LOG_ENV, LogFormat, LoggingError, UnknownLogFormat, init_tracing};
 pub use view::ViewMetrics;

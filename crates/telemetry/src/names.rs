@@ -89,6 +89,10 @@ metrics! {
         "Purchases that came too late for a window, by partition and window.";
     JOB_DEAD_LETTERED = "topline_job_dead_lettered_total",
         "Records that could not be decoded and were set aside, by partition.";
+    JOB_SIDE_WAITING_BYTES = "topline_job_side_waiting_bytes",
+        "Late purchases and dead letters kept until their topic acknowledges them, by partition and output.";
+    JOB_SIDE_PUBLISHED = "topline_job_side_published_total",
+        "Late purchases and dead letters that their topic has acknowledged, by partition and output.";
     JOB_DUPLICATE_BATCHES = "topline_job_duplicate_batches_total",
         "Batches skipped because all of their sequence numbers had been applied, by partition.";
     JOB_DUPLICATE_PURCHASES = "topline_job_duplicate_purchases_total",
@@ -127,6 +131,8 @@ metrics! {
         "Answers taken ready-made from the view.";
     VIEW_RENDER_MISSES = "topline_view_render_misses_total",
         "Answers rendered anew because the list had changed.";
+    VIEW_LAG_SECONDS = "topline_view_lag_seconds",
+        "At most so old are the answers about a partition; 0 if everything in the log is in them.";
     VIEW_WAITERS = "topline_view_waiters",
         "Requests waiting for the view to reach a position.";
 }

@@ -14,6 +14,8 @@ fn all_families(metrics: &Metrics) -> Vec<(String, String, String)> {
     metrics.log.partition(0).end_offset.set(1);
     metrics.job.partition(0).checkpoint_age.reset();
     metrics.job.late(0, "day").inc();
+    metrics.view.lag_seconds(0).set(1.0);
+    metrics.job.side_output(0, "late").published.inc();
     let families = metrics.registry.gather();
     families
         .iter()

@@ -120,7 +120,7 @@ impl Sink for Reader {
 }
 
 impl SideOutput for Reader {
-    fn late(&mut self, _: Offset, _: &Purchase) {
+    fn late(&mut self, _: Offset, _: u32, _: &Purchase) {
         self.0 += 1;
     }
 }

@@ -184,9 +184,9 @@ impl Aggregator {
         applied.duplicate_sequences = again as u64;
         let purchases = &batch.purchases[again..];
         let mut ahead = self.look_ahead(purchases);
-        for purchase in purchases {
+        for (purchase, place) in purchases.iter().zip(again as u32..) {
             if purchase.key.is_none_or(|key| self.keys.insert(key, now)) {
-                self.purchase(offset, purchase, &mut ahead, side, &mut applied);
+                self.purchase((offset, place), purchase, &mut ahead, side, &mut applied);
             } else {
                 ahead.next += purchase.lines.len();
                 applied.duplicate_keys += 1;
@@ -259,7 +259,7 @@ impl Aggregator {
 
     fn purchase(
         &mut self,
-        offset: Offset,
+        (offset, place): (Offset, u32),
         purchase: &Purchase,
         ahead: &mut Ahead,
         side: &mut impl SideOutput,
@@ -270,7 +270,7 @@ impl Aggregator {
         applied.purchases += 1;
         let slots = self.slots_of(purchase, applied);
         if self.layout.keeps(WindowKind::Day) && slots.day.is_none() {
-            side.late(offset, purchase);
+            side.late(offset, place, purchase);
         }
         let mut store = None;
         for line in &purchase.lines {

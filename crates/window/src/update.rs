@@ -82,6 +82,6 @@ pub trait Sink {
 /// What applying a batch came upon, besides counting.
 pub trait SideOutput {
     /// A purchase for a business day that is closed: counted for the other windows, but not for
-    /// its day.
-    fn late(&mut self, offset: Offset, purchase: &Purchase);
+    /// its day. It is the one at `place`, from 0, of the batch at `offset`.
+    fn late(&mut self, offset: Offset, place: u32, purchase: &Purchase);
 }

@@ -149,7 +149,7 @@ impl Oracle {
             self.newest = Some(self.newest.map_or(date, |newest| newest.max(date)));
             let in_day = self.newest.unwrap() - date < self.config.lateness_days as i32;
             if !in_day && self.config.kinds.contains(&WindowKind::Day) {
-                self.late.insert((offset, purchase.customer.0));
+                self.late.insert((offset, place as u32));
             }
             for line in &purchase.lines {
                 self.sold.push(Sold {
@@ -196,8 +196,8 @@ impl Oracle {
 struct Late(BTreeSet<(u64, u32)>);
 
 impl SideOutput for Late {
-    fn late(&mut self, offset: Offset, purchase: &Purchase) {
-        assert!(self.0.insert((offset.0, purchase.customer.0)), "late once");
+    fn late(&mut self, offset: Offset, place: u32, _: &Purchase) {
+        assert!(self.0.insert((offset.0, place)), "late once");
     }
 }
 

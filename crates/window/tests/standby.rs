@@ -86,7 +86,7 @@ fn batches(seed: u64) -> Vec<Batch> {
 struct NoSide;
 
 impl SideOutput for NoSide {
-    fn late(&mut self, _: Offset, _: &Purchase) {}
+    fn late(&mut self, _: Offset, _: u32, _: &Purchase) {}
 }
 
 fn advance(run: &mut Aggregator, batches: &[Batch], count: usize) {

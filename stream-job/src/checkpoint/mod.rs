@@ -5,7 +5,8 @@
 //! - `meta`: format, partition, number of partitions, next offset, number of the next chunk, and how
 //!   many bytes the last full snapshot and the partial ones since have
 //! - `chunks`: number → checksum (xxh3-64) and chunk of a snapshot, in the order to restore them
-//! - `late`, `dead-letters`: what could not be counted as it should, by offset
+//! - `late`, `dead-letters`: what could not be counted as it should, by offset and place
+//! - `published`: up to which of these their topics have acknowledged them; there are none before it has begun
 //!
 //! A full snapshot replaces all chunks; a partial one is added behind them. The core says what is in
 //! them ([`window::Snapshot`]).

@@ -1,6 +1,7 @@
 //! One partition's checkpoint file.
 
 use std::{
+    fmt,
     fs::{self, File},
     ops::Deref,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -13,7 +14,7 @@ use window::{Aggregator, Config, Restore, Snapshot};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::CheckpointError;
-use crate::side::{DEAD_LETTERS, LATE, SideBatch};
+use crate::side::{Keep, SideBatch, SideOutput};
 
 const FORMAT: u64 = 1;
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
@@ -174,6 +175,11 @@ impl CheckpointStore {
         &self.file
     }
 
+    /// The file is not what was written.
+    pub(crate) fn damaged(&self, reason: impl fmt::Display) -> CheckpointError {
+        CheckpointError::damaged(&self.file, reason)
+    }
+
     fn error(&self, error: impl Into<redb::Error>) -> CheckpointError {
         CheckpointError::from_database(&self.file, error)
     }
@@ -209,8 +215,9 @@ impl CheckpointStore {
                 meta.insert(name, value).map_err(|e| self.error(e))?;
             }
             write.open_table(CHUNKS).map_err(|e| self.error(e))?;
-            write.open_table(LATE).map_err(|e| self.error(e))?;
-            write.open_table(DEAD_LETTERS).map_err(|e| self.error(e))?;
+            for output in SideOutput::ALL {
+                output.create(&write).map_err(|e| self.error(e))?;
+            }
         }
         write.commit().map_err(|e| self.error(e))
     }
@@ -277,23 +284,12 @@ impl CheckpointStore {
         &self,
         snapshot: &Snapshot,
         side: &SideBatch,
+        keep: Keep,
     ) -> Result<Saved, CheckpointError> {
         let before = self.saved()?;
-        guarded(&self.file, || self.write(before, snapshot, side).map_err(|e| self.error(e)))
-    }
-
-    fn write(
-        &self,
-        before: Saved,
-        snapshot: &Snapshot,
-        side: &SideBatch,
-    ) -> Result<Saved, redb::Error> {
         let encoded = snapshot.encode();
         let saved = before.after(snapshot, &encoded);
-        let mut write = self.database.begin_write()?;
-        // The file may be large: with this it need not be walked through after a crash.
-        write.set_quick_repair(true);
-        {
+        self.change(|write| {
             let mut chunks = write.open_table(CHUNKS)?;
             if snapshot.full {
                 chunks.retain(|_, _| false)?;
@@ -305,10 +301,24 @@ impl CheckpointStore {
             for (name, value) in saved.fields() {
                 meta.insert(name, value)?;
             }
-            side.write(&write)?;
-        }
-        write.commit()?;
+            side.write(write, keep)
+        })?;
         Ok(saved)
+    }
+
+    /// Changes the file with `change`, in one commit.
+    pub(crate) fn change(
+        &self,
+        change: impl FnOnce(&redb::WriteTransaction) -> Result<(), redb::Error>,
+    ) -> Result<(), CheckpointError> {
+        let commit = || -> Result<(), redb::Error> {
+            let mut write = self.database.begin_write()?;
+            // The file may be large: with this it need not be walked through after a crash.
+            write.set_quick_repair(true);
+            change(&write)?;
+            Ok(write.commit()?)
+        };
+        guarded(&self.file, || commit().map_err(|e| self.error(e)))
     }
 
     /// Reads with `read`, in a transaction of its own.

@@ -12,7 +12,8 @@ use model::{
 };
 use random::Random;
 use stream_job::{
-    Assignment, Job, JobConfig, JobError, Rebuild, RetentionConfig, Saturated, SideOutputs, Target,
+    Assignment, Job, JobConfig, JobError, Rebuild, RetentionConfig, Saturated, SideOutputs,
+    SideTopics, Target,
 };
 use telemetry::Metrics;
 use tokio::{sync::watch, task::JoinHandle};
@@ -139,6 +140,7 @@ pub(crate) fn config(directory: &Path) -> JobConfig {
         directory: directory.to_owned(),
         max_pairs: 1_000_000,
         max_pane_entries: 1_000_000,
+        max_side_bytes: 1 << 20,
         read_bytes: 1 << 20,
         flush_interval: Duration::from_millis(1),
         checkpoint_interval: Duration::from_hours(1),
@@ -177,6 +179,23 @@ pub(crate) struct Running {
 
 /// Opens the checkpoints and starts the job.
 pub(crate) fn start(config: JobConfig, log: Arc<dyn Log>) -> Result<Running, JobError> {
+    start_job(config, log, None)
+}
+
+/// The same, and publishes the side outputs.
+pub(crate) fn start_publishing(
+    config: JobConfig,
+    log: Arc<dyn Log>,
+    topics: SideTopics,
+) -> Result<Running, JobError> {
+    start_job(config, log, Some(topics))
+}
+
+fn start_job(
+    config: JobConfig,
+    log: Arc<dyn Log>,
+    topics: Option<SideTopics>,
+) -> Result<Running, JobError> {
     let metrics = Metrics::new().expect("named once");
     let view_config = ViewConfig {
         partitions: log.partitions(),
@@ -184,7 +203,10 @@ pub(crate) fn start(config: JobConfig, log: Arc<dyn Log>) -> Result<Running, Job
         max_rendered_bytes: 1 << 20,
     };
     let view = View::new(&view_config, Arc::new(End(log.clone())));
-    let job = Job::open(config, log.clone(), Target::View(view.clone()), metrics.job.clone())?;
+    let mut job = Job::open(config, log.clone(), Target::View(view.clone()), metrics.job.clone())?;
+    if let Some(topics) = topics {
+        job = job.with_side_topics(topics)?;
+    }
     let stop = CancellationToken::new();
     let side = job.side_outputs();
     let saturation = job.saturation();

@@ -45,7 +45,7 @@ pub(crate) fn view() -> Arc<View> {
 struct NoSide;
 
 impl SideOutput for NoSide {
-    fn late(&mut self, _: Offset, _: &Purchase) {}
+    fn late(&mut self, _: Offset, _: u32, _: &Purchase) {}
 }
 
 pub(crate) fn apply(state: &mut Aggregator, batches: &[Batch], to: usize) {

@@ -75,7 +75,7 @@ impl Zipf {
 struct NoSide;
 
 impl SideOutput for NoSide {
-    fn late(&mut self, _: Offset, _: &Purchase) {}
+    fn late(&mut self, _: Offset, _: u32, _: &Purchase) {}
 }
 
 /// Applies the next batch.
