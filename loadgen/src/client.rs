@@ -18,7 +18,7 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
 
 const POSITION: &str = "Topline-Position";
 const WAIT_FOR: &str = "Topline-Wait-For";
-const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+pub(crate) const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 
 /// A client of one server, with connections kept open. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -248,19 +248,24 @@ fn worth_another_attempt(status: StatusCode) -> bool {
     status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error()
 }
 
-fn retry_after(response: &Response) -> Option<Duration> {
+/// How long the server asks to be left alone.
+pub(crate) fn retry_after(response: &Response) -> Option<Duration> {
     let seconds = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
     Some(Duration::from_secs(seconds))
 }
 
 fn position_of(call: &str, response: &Response) -> Result<Position, Failure> {
     let malformed = |problem: String| Failure::Malformed { call: call.to_owned(), problem };
-    let header = response
-        .headers()
-        .get(POSITION)
-        .ok_or_else(|| malformed(format!("no {POSITION} header")))?;
-    let text = header.to_str().map_err(|_| malformed(format!("{POSITION} is not text")))?;
-    text.parse().map_err(|error| malformed(format!("{POSITION}: {error}")))
+    position_header(response)
+        .map_err(malformed)?
+        .ok_or_else(|| malformed(format!("no {POSITION} header")))
+}
+
+/// The position that an answer names, if it does.
+pub(crate) fn position_header(response: &Response) -> Result<Option<Position>, String> {
+    let Some(header) = response.headers().get(POSITION) else { return Ok(None) };
+    let text = header.to_str().map_err(|_| format!("{POSITION} is not text"))?;
+    text.parse().map(Some).map_err(|error| format!("{POSITION}: {error}"))
 }
 
 async fn refusal(response: Response) -> Failure {
@@ -269,7 +274,8 @@ async fn refusal(response: Response) -> Failure {
     Failure::Refused { status, message: message_of(&body) }
 }
 
-fn message_of(body: &[u8]) -> String {
+/// What the body of an error says.
+pub(crate) fn message_of(body: &[u8]) -> String {
     match serde_json::from_slice::<ErrorBody>(body) {
         Ok(body) => body.message,
         Err(_) => String::from_utf8_lossy(body).chars().take(200).collect(),
@@ -277,7 +283,7 @@ fn message_of(body: &[u8]) -> String {
 }
 
 /// The whole chain: reqwest shows only its outermost link.
-fn causes(error: &reqwest::Error) -> String {
+pub(crate) fn causes(error: &reqwest::Error) -> String {
     let mut text = error.to_string();
     let mut next = std::error::Error::source(error);
     while let Some(cause) = next {

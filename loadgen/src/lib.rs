@@ -5,6 +5,7 @@
 //!   the existing clients;
 //! - [`replay`] reads recorded purchases from Parquet and CSV, and [`bulk`] sends them as fast as they
 //!   are taken;
+//! - [`load`] runs many clients, measures what they see, and says whether to believe it;
 //! - [`Tally`] counts what was acknowledged, in plain hash maps, and [`verify()`] compares every answer
 //!   of a server with it.
 //!
@@ -14,6 +15,7 @@ mod basket;
 pub mod bulk;
 mod client;
 mod list;
+pub mod load;
 pub mod replay;
 mod report;
 pub mod shopping_day;

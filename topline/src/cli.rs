@@ -7,6 +7,7 @@ use tokio::runtime::Runtime;
 
 use crate::{
     demo::DemoArgs,
+    loadgen::LoadgenArgs,
     roles::{IngestRoleArgs, JobRoleArgs, QueryRoleArgs},
     serve::ServerArgs,
     setup::SetupArgs,
@@ -43,6 +44,8 @@ pub(crate) enum Command {
     Job(JobRoleArgs),
     /// Answer queries, and nothing else; over a Fluvio cluster
     Query(QueryRoleArgs),
+    /// Put load on a server, measure its answers, and compare runs
+    Loadgen(Box<LoadgenArgs>),
 }
 
 impl Cli {
@@ -50,9 +53,9 @@ impl Cli {
     pub(crate) fn log_filter(&self) -> &str {
         match (&self.log, &self.command) {
             (Some(filter), _) => filter,
-            (None, Command::Demo(_)) => "warn",
+            (None, Command::Demo(_) | Command::Loadgen(_)) => "warn",
             // The client of Fluvio tells of every connection; what matters of that is said by ours.
-            (None, _) => "info,fluvio=warn,fluvio_log=info",
+            (None, _) => "info,fluvio=warn,fluvio_socket=off,fluvio_log=info",
         }
     }
 }

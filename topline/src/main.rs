@@ -1,11 +1,13 @@
 //! Topline: what sells best, where, right now.
 //!
-//! This file only reads the command line; [`serve`] wires the services, [`demo`] plays a day.
+//! This file only reads the command line; [`serve`] wires the services, [`demo`] plays a day, and
+//! [`loadgen`] measures.
 
 mod admin;
 mod cli;
 mod demo;
 mod listeners;
+mod loadgen;
 mod replica;
 mod roles;
 mod serve;
@@ -30,17 +32,19 @@ fn main() -> ExitCode {
         .and_then(|runtime| {
             runtime.block_on(async {
                 match cli.command {
-                    Command::Serve(args) => serve::run(args).await,
-                    Command::Demo(args) => Box::pin(demo::run(args)).await,
-                    Command::Setup(args) => setup::run(args).await,
-                    Command::Ingest(args) => Box::pin(roles::ingest(args)).await,
-                    Command::Job(args) => Box::pin(roles::job(args)).await,
-                    Command::Query(args) => Box::pin(roles::query(args)).await,
+                    Command::Serve(args) => serve::run(args).await?,
+                    Command::Demo(args) => Box::pin(demo::run(args)).await?,
+                    Command::Setup(args) => setup::run(args).await?,
+                    Command::Ingest(args) => Box::pin(roles::ingest(args)).await?,
+                    Command::Job(args) => Box::pin(roles::job(args)).await?,
+                    Command::Query(args) => Box::pin(roles::query(args)).await?,
+                    Command::Loadgen(args) => return Box::pin(loadgen::run(*args)).await,
                 }
+                Ok(ExitCode::SUCCESS)
             })
         });
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("topline: {error:#}");
             ExitCode::FAILURE

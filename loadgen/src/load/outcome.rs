@@ -1,0 +1,120 @@
+//! How a request ended.
+
+use std::{error::Error, fmt, io};
+
+use reqwest::StatusCode;
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outcome {
+    /// As the contract has it.
+    Success,
+    /// The server said that it is too busy, and when to come back.
+    Refused(u16),
+    /// There was no connection.
+    Connect,
+    /// There was no answer in time.
+    TimeOut,
+    /// The connection was lost before all of the answer was there.
+    Reset,
+    /// 404 for an id that is not known to have been sold.
+    Unknown,
+    /// Another status than the contract has.
+    Status(u16),
+    /// The status was right, and the body was not.
+    WrongBody,
+    /// Anything else that the HTTP client reports.
+    Other,
+}
+
+impl Outcome {
+    /// Whether the request was answered as the contract has it.
+    pub fn is_success(self) -> bool {
+        self == Self::Success
+    }
+
+    /// Whether the server refused it for overload.
+    pub fn is_refused(self) -> bool {
+        matches!(self, Self::Refused(_))
+    }
+
+    /// Whether its response time counts: that of a right answer, and that of a time-out, which took at
+    /// least so long. Fast failures would flatter the figures, left-out time-outs too.
+    pub fn counts_in_latency(self) -> bool {
+        matches!(self, Self::Success | Self::TimeOut)
+    }
+
+    /// Whether a POST that ended so may have been counted by the server.
+    pub(crate) fn is_unclear(self) -> bool {
+        match self {
+            // A server may give up waiting for its storage and say so with a 503.
+            Self::Refused(status) | Self::Status(status) => status >= 500 || status == 408,
+            Self::TimeOut | Self::Reset | Self::WrongBody | Self::Other => true,
+            Self::Success | Self::Connect | Self::Unknown => false,
+        }
+    }
+
+    /// How an answer with another status than expected is counted.
+    pub(crate) fn of_status(status: StatusCode, asked_to_wait: bool) -> Self {
+        let busy =
+            matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
+        if busy && asked_to_wait {
+            Self::Refused(status.as_u16())
+        } else {
+            Self::Status(status.as_u16())
+        }
+    }
+
+    /// How a failure of the HTTP client is counted.
+    pub(crate) fn of_error(error: &reqwest::Error) -> Self {
+        // A connection that cannot be made in time is a failure to connect.
+        if error.is_connect() {
+            Self::Connect
+        } else if error.is_timeout() {
+            Self::TimeOut
+        } else if lost(error) {
+            Self::Reset
+        } else {
+            Self::Other
+        }
+    }
+}
+
+/// Whether the connection ended before all of the answer was there.
+fn lost(error: &reqwest::Error) -> bool {
+    let mut next = error.source();
+    while let Some(cause) = next {
+        if let Some(io) = cause.downcast_ref::<io::Error>() {
+            return matches!(
+                io.kind(),
+                io::ErrorKind::ConnectionReset
+                    | io::ErrorKind::ConnectionAborted
+                    | io::ErrorKind::BrokenPipe
+                    | io::ErrorKind::UnexpectedEof
+            );
+        }
+        if let Some(hyper) = cause.downcast_ref::<hyper::Error>()
+            && (hyper.is_incomplete_message() || hyper.is_canceled() || hyper.is_closed())
+        {
+            return true;
+        }
+        next = cause.source();
+    }
+    false
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Success => f.write_str("success"),
+            Self::Refused(status) => write!(f, "refused ({status})"),
+            Self::Connect => f.write_str("connect"),
+            Self::TimeOut => f.write_str("time-out"),
+            Self::Reset => f.write_str("reset"),
+            Self::Unknown => f.write_str("not found, never sold"),
+            Self::Status(status) => write!(f, "status {status}"),
+            Self::WrongBody => f.write_str("wrong body"),
+            Self::Other => f.write_str("other"),
+        }
+    }
+}

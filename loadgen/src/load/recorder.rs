@@ -1,0 +1,271 @@
+//! What one thread has measured.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use hdrhistogram::Histogram;
+
+use super::{CsvBuffer, Kind, Outcome, generator};
+
+/// An arrival sent later than this after it was due is late.
+pub(crate) const LATE: Duration = Duration::from_millis(10);
+
+/// A histogram of nanoseconds, up to an hour, to three digits.
+pub(crate) fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1_000, 3_600_000_000_000, 3).expect("the bounds are sound")
+}
+
+pub(crate) fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// A request that has ended.
+#[derive(Debug, Clone)]
+pub(crate) struct Sample {
+    pub(crate) kind: Kind,
+    /// When it was to be sent: response times count from here.
+    pub(crate) due: Instant,
+    /// When it was sent.
+    pub(crate) sent: Instant,
+    pub(crate) ended: Instant,
+    pub(crate) outcome: Outcome,
+    /// Of the answer; 0 if there was none.
+    pub(crate) status: u16,
+    /// What went wrong, in words.
+    pub(crate) message: String,
+}
+
+/// Requests of one type.
+#[derive(Debug, Clone)]
+pub(crate) struct KindRecord {
+    pub(crate) successful: u64,
+    pub(crate) refused: u64,
+    pub(crate) failed: u64,
+    /// Nanoseconds; of the outcomes that count.
+    pub(crate) latencies: Histogram<u64>,
+}
+
+impl KindRecord {
+    fn new() -> Self {
+        Self { successful: 0, refused: 0, failed: 0, latencies: histogram() }
+    }
+
+    fn record(&mut self, outcome: Outcome, latency: Duration) {
+        if outcome.is_success() {
+            self.successful += 1;
+        } else if outcome.is_refused() {
+            self.refused += 1;
+        } else {
+            self.failed += 1;
+        }
+        if outcome.counts_in_latency() {
+            self.latencies.saturating_record(nanoseconds(latency));
+        }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.successful += other.successful;
+        self.refused += other.refused;
+        self.failed += other.failed;
+        self.latencies.add(&other.latencies).expect("both have the same bounds");
+    }
+}
+
+/// Requests by type.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ByKind(BTreeMap<Kind, KindRecord>);
+
+impl ByKind {
+    pub(crate) fn record(&mut self, kind: Kind, outcome: Outcome, latency: Duration) {
+        self.0.entry(kind).or_insert_with(KindRecord::new).record(outcome, latency);
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        for (kind, record) in &other.0 {
+            self.0.entry(*kind).or_insert_with(KindRecord::new).add(record);
+        }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Kind, &KindRecord)> {
+        self.0.iter().map(|(kind, record)| (*kind, record))
+    }
+
+    /// Response times of the types that `scope` has, together.
+    pub(crate) fn latencies(&self, scope: impl Fn(Kind) -> bool) -> Histogram<u64> {
+        let mut all = histogram();
+        for (_, record) in self.iter().filter(|(kind, _)| scope(*kind)) {
+            all.add(&record.latencies).expect("both have the same bounds");
+        }
+        all
+    }
+}
+
+/// What one thread has measured in one interval.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Interval {
+    /// Number of the interval, from 0.
+    pub(crate) index: u64,
+    pub(crate) kinds: ByKind,
+    /// CPU time of the thread.
+    pub(crate) cpu: Duration,
+}
+
+/// How often something happened, and how it was described the first time.
+pub(crate) type Outcomes = BTreeMap<(Kind, Outcome), (u64, String)>;
+
+/// What one thread has measured besides its intervals.
+#[derive(Debug)]
+pub(crate) struct Rest {
+    /// All that was no success.
+    pub(crate) outcomes: Outcomes,
+    /// Nanoseconds from when arrivals were due until they were sent.
+    pub(crate) send_delays: Histogram<u64>,
+    /// Nanoseconds by which a timer of the thread was late.
+    pub(crate) loop_delays: Histogram<u64>,
+    pub(crate) late: u64,
+    /// Arrivals not sent when the run ended.
+    pub(crate) unsent: u64,
+    /// CPU time of the thread while requests were measured.
+    pub(crate) cpu: Duration,
+    /// For how long they were.
+    pub(crate) elapsed: Duration,
+    /// When the last answer to a measured request came.
+    pub(crate) last: Option<Instant>,
+    /// How long the thread had to wait for the CSV file.
+    pub(crate) csv_wait: Duration,
+}
+
+impl Rest {
+    /// Share of a core that the thread has used.
+    pub(crate) fn busy(&self) -> f64 {
+        self.cpu.as_secs_f64() / self.elapsed.as_secs_f64().max(1e-3)
+    }
+}
+
+/// The time in which requests are measured.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Window {
+    pub(crate) begin: Instant,
+    /// `None`: until the requests end.
+    pub(crate) end: Option<Instant>,
+    pub(crate) interval: Duration,
+}
+
+impl Window {
+    fn index(&self, at: Instant) -> u64 {
+        let elapsed = at.saturating_duration_since(self.begin).as_nanos();
+        u64::try_from(elapsed / self.interval.as_nanos().max(1)).unwrap_or(u64::MAX)
+    }
+
+    pub(crate) fn is_over(&self, now: Instant) -> bool {
+        self.end.is_some_and(|end| now >= end)
+    }
+}
+
+/// Measures the requests of one thread.
+pub(crate) struct Recorder {
+    window: Window,
+    current: Interval,
+    /// CPU time of the thread when the current interval began.
+    cpu: Duration,
+    intervals: Box<dyn Fn(Option<Interval>)>,
+    csv: Option<CsvBuffer>,
+    rest: Rest,
+}
+
+impl Recorder {
+    /// Intervals go to `intervals`, in order and without gaps, and `None` after the last.
+    pub(crate) fn new(
+        window: Window,
+        intervals: Box<dyn Fn(Option<Interval>)>,
+        csv: Option<CsvBuffer>,
+    ) -> Self {
+        let rest = Rest {
+            outcomes: Outcomes::new(),
+            send_delays: histogram(),
+            loop_delays: histogram(),
+            late: 0,
+            unsent: 0,
+            cpu: Duration::ZERO,
+            elapsed: Duration::ZERO,
+            last: None,
+            csv_wait: Duration::ZERO,
+        };
+        Self {
+            window,
+            current: Interval::default(),
+            cpu: generator::thread_cpu(),
+            intervals,
+            csv,
+            rest,
+        }
+    }
+
+    /// Takes a request down, if it was due while requests are measured.
+    pub(crate) fn record(&mut self, sample: Sample) {
+        if sample.due < self.window.begin {
+            return;
+        }
+        self.roll(sample.ended);
+        let latency = sample.ended - sample.due;
+        let delay = sample.sent - sample.due;
+        self.current.kinds.record(sample.kind, sample.outcome, latency);
+        self.rest.send_delays.saturating_record(nanoseconds(delay));
+        self.rest.late += u64::from(delay > LATE);
+        self.rest.last = self.rest.last.max(Some(sample.ended));
+        if let Some(csv) = &mut self.csv {
+            csv.line(sample.due, sample.kind, latency, sample.status);
+        }
+        if !sample.outcome.is_success() {
+            let known = self.rest.outcomes.entry((sample.kind, sample.outcome));
+            known.or_insert_with(|| (0, sample.message)).0 += 1;
+        }
+    }
+
+    /// Notes an arrival that was never sent.
+    pub(crate) fn unsent(&mut self, due: Instant) {
+        self.rest.unsent += u64::from(due >= self.window.begin);
+    }
+
+    /// Notes by how much a timer was late.
+    pub(crate) fn timer(&mut self, due: Instant, now: Instant) {
+        if due >= self.window.begin && !self.window.is_over(due) {
+            self.rest.loop_delays.saturating_record(nanoseconds(now - due));
+        }
+        self.roll(now);
+    }
+
+    /// Hands over the intervals that have ended by `now`.
+    fn roll(&mut self, now: Instant) {
+        if now < self.window.begin {
+            self.cpu = generator::thread_cpu();
+            return;
+        }
+        while self.window.index(now) > self.current.index {
+            self.hand_over();
+        }
+    }
+
+    fn hand_over(&mut self) {
+        let cpu = generator::thread_cpu();
+        let next = Interval { index: self.current.index + 1, ..Interval::default() };
+        let mut ended = std::mem::replace(&mut self.current, next);
+        ended.cpu = cpu.saturating_sub(self.cpu);
+        self.rest.cpu += ended.cpu;
+        self.cpu = cpu;
+        (self.intervals)(Some(ended));
+    }
+
+    /// Hands over what is left.
+    pub(crate) fn finish(mut self) -> Rest {
+        self.hand_over();
+        (self.intervals)(None);
+        self.rest.elapsed = self.window.begin.elapsed();
+        if let Some(csv) = self.csv {
+            self.rest.csv_wait = csv.finish();
+        }
+        self.rest
+    }
+}

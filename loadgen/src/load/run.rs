@@ -1,0 +1,487 @@
+//! A run from its settings to its summary.
+
+use std::{
+    fs::File,
+    io,
+    net::ToSocketAddrs,
+    sync::Arc,
+    thread::JoinHandle,
+    time::{Duration, Instant, SystemTime},
+};
+
+use model::Timestamp;
+use tokio::{
+    sync::{mpsc, watch},
+    time::sleep_until,
+};
+
+use super::{
+    ArrivalSummary, CsvLog, ErrorKind, FORMAT, Live, LoadArgs, Outcome, OwnSummary, Profile,
+    PurchaseSummary, SettingsError, Stage, Summary,
+    collector::{Collected, Collector},
+    connection::Target,
+    generator::{self, Machine},
+    ledger::Ledger,
+    pacer::{Paced, Pacer},
+    recorder::{Recorder, Rest, Window, histogram},
+    schedule::Schedule,
+    seed,
+    source::{Day, Mix, Source, Tape},
+    summary::{figures, milliseconds},
+    verdict::verdicts,
+    worker::{self, Brought, Shared},
+};
+use crate::{
+    Client, Failure, InvalidBaseUrl,
+    replay::{self, ReplayError},
+    shopping_day::Plan,
+};
+
+/// Length of the intervals of the series.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// From when everything is set up until the first request.
+const HEAD_START: Duration = Duration::from_millis(100);
+
+/// Files written while a run goes on.
+#[derive(Debug, Default)]
+pub struct Outputs {
+    /// A line for each request.
+    pub csv: Option<File>,
+    /// Histograms of each second.
+    pub histogram_log: Option<File>,
+}
+
+/// Why a run came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// Settings contradict each other.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The address cannot be used.
+    #[error(transparent)]
+    Url(#[from] InvalidBaseUrl),
+    /// The recording cannot be read.
+    #[error(transparent)]
+    Recording(#[from] ReplayError),
+    /// A purchase sent before the warm-up was not taken.
+    #[error("seeding: a purchase was not taken ({outcome}): {message}")]
+    Seeding {
+        /// How it ended.
+        outcome: Outcome,
+        /// What was said.
+        message: String,
+    },
+    /// What was sent before the warm-up does not show.
+    #[error("seeding: the server does not show what it has acknowledged")]
+    NotShown(#[source] Failure),
+    /// A thread could not be started, or a file not written.
+    #[error("{what}")]
+    Io {
+        /// What failed.
+        what: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl LoadError {
+    pub(crate) fn client(error: reqwest::Error) -> Self {
+        Self::io("the HTTP client cannot be made")(io::Error::other(error))
+    }
+
+    fn io(what: &'static str) -> impl Fn(io::Error) -> Self {
+        move |source| Self::Io { what, source }
+    }
+}
+
+/// Puts the load that `args` describe on the server at `url`, until it ends or `stop` is resolved. `live` counts along; `name` is for
+/// comparisons.
+///
+/// # Errors
+/// [`LoadError`]. That requests fail is not an error: it is in the summary.
+pub async fn run(
+    args: &LoadArgs,
+    url: &str,
+    name: &str,
+    outputs: Outputs,
+    live: Arc<Live>,
+    stop: impl Future<Output = ()>,
+) -> Result<Summary, LoadError> {
+    args.check()?;
+    let client = Client::new(url)?;
+    let stopping = watch::Sender::new(false);
+    let running = Running { args, url, client, name, live, stopping: stopping.clone() };
+    let run = running.run(outputs);
+    tokio::pin!(run, stop);
+    tokio::select! {
+        summary = &mut run => return summary,
+        () = &mut stop => {}
+    }
+    stopping.send_replace(true);
+    run.await
+}
+
+struct Running<'a> {
+    args: &'a LoadArgs,
+    url: &'a str,
+    client: Client,
+    name: &'a str,
+    live: Arc<Live>,
+    stopping: watch::Sender<bool>,
+}
+
+/// What the machine and the process had used at a moment.
+struct Reading {
+    at: Instant,
+    cpu: Duration,
+    machine: Option<Machine>,
+}
+
+impl Reading {
+    fn now() -> Self {
+        Self { at: Instant::now(), cpu: generator::process_cpu(), machine: Machine::now() }
+    }
+}
+
+impl Running<'_> {
+    async fn run(self, outputs: Outputs) -> Result<Summary, LoadError> {
+        let args = self.args;
+        // Another name for each run, so that no purchase is taken for one of an earlier run.
+        let key = format!("load-{:x}", Timestamp::now().millis());
+        let target = Target::new(self.url, args.write_token.clone(), args.timeout);
+        let target = Arc::new(target);
+        let source = self.source(&key).await?;
+        let seeded = self.seed(&target, &source).await?;
+        let seeded_count = seeded.acknowledged;
+        let source = Arc::new(source);
+        let measured = self.measure(target, source, outputs).await?;
+        Ok(self.summarise(measured, seeded, seeded_count))
+    }
+
+    async fn source(&self, key: &str) -> Result<Source, LoadError> {
+        let args = self.args;
+        Ok(match (args.profile, &args.replay.recording) {
+            (Profile::ShoppingDay, _) => {
+                let day = Day::new(Plan::new(args.shopping_day(), key));
+                self.live.expect(day.purchases());
+                Source::Day(day)
+            }
+            (Profile::Replay, Some(file)) => {
+                self.live.enter(Stage::Reading);
+                let file = file.clone();
+                let read = tokio::task::spawn_blocking(move || replay::read(&file)).await;
+                let mut recording =
+                    read.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+                for basket in &mut recording.baskets {
+                    basket.key = format!("{key}-{}", basket.key);
+                }
+                let tape = Tape::new(recording.baskets.into(), args.replay.bulk);
+                self.live.expect(tape.requests());
+                Source::Tape(tape)
+            }
+            _ => Source::Mix(Box::new(Mix::new(args, key))),
+        })
+    }
+
+    async fn seed(&self, target: &Arc<Target>, source: &Source) -> Result<Ledger, LoadError> {
+        let args = self.args;
+        match source {
+            Source::Mix(mix) if args.get_share() > 0.0 && !args.mix.no_seeding => {
+                self.live.enter(Stage::Seeding);
+                seed::seed(args, &self.client, target, mix, &self.live, &self.stopping.subscribe())
+                    .await
+            }
+            _ => Ok(Ledger::new(args.verify)),
+        }
+    }
+
+    async fn measure(
+        &self,
+        target: Arc<Target>,
+        source: Arc<Source>,
+        outputs: Outputs,
+    ) -> Result<Measured, LoadError> {
+        let args = self.args;
+        let start = Instant::now() + HEAD_START;
+        let begin = start + args.warm_up();
+        let end = args.measured().map(|measured| begin + measured);
+        let window = Window { begin, end, interval: INTERVAL };
+        let began = SystemTime::now() + begin.saturating_duration_since(Instant::now());
+        let csv = outputs.csv.map(|file| CsvLog::start(file, self.stopping.clone()));
+        let csv = csv.transpose().map_err(LoadError::io("cannot start a thread"))?;
+        let collector = Collector {
+            threads: args.threads(),
+            interval: INTERVAL,
+            begin: began,
+            live: Arc::clone(&self.live),
+            log: outputs.histogram_log,
+            title: format!("{} against {}", args.profile.name(), self.url),
+        };
+        let (intervals, collecting) =
+            collector.spawn().map_err(LoadError::io("cannot start a thread"))?;
+        let shared = Arc::new(Shared {
+            target,
+            source,
+            clients: args.clients,
+            start,
+            window,
+            give_up: end.map(|end| end + args.timeout),
+            heed_retry_after: !args.ignore_retry_after,
+            keep_tally: args.verify,
+            live: Arc::clone(&self.live),
+            stop: self.stopping.subscribe(),
+        });
+        let (threads, pacer) = self.start(&shared, &intervals, csv.as_ref())?;
+        drop(intervals);
+        self.live.enter(if args.warm_up().is_zero() { Stage::Measuring } else { Stage::WarmUp });
+        let joining = tokio::task::spawn_blocking(move || join(threads, pacer));
+        let (readings, joined) = self.watch(window, joining).await;
+        let (brought, paced) = joined.map_err(LoadError::io("a thread of clients failed"))?;
+        // All senders are gone with the threads, so these end by themselves.
+        let collected = collecting.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let collected = collected.map_err(LoadError::io("cannot write the histogram log"))?;
+        if let Some(csv) = csv {
+            csv.finish().map_err(LoadError::io("cannot write the CSV file"))?;
+        }
+        let stopped = *self.stopping.borrow();
+        Ok(Measured { window, began, readings, collected, brought, paced, stopped })
+    }
+
+    /// Starts the threads of clients, and the pacer of an open loop.
+    fn start(
+        &self,
+        shared: &Arc<Shared>,
+        intervals: &std::sync::mpsc::Sender<super::collector::Message>,
+        csv: Option<&CsvLog>,
+    ) -> Result<(Vec<Thread>, Option<JoinHandle<Paced>>), LoadError> {
+        let args = self.args;
+        let count = args.threads();
+        let (mut threads, mut queues) = (Vec::new(), Vec::new());
+        for number in 0..count {
+            let arrivals = args.is_open().then(|| {
+                let (queue, arrivals) = mpsc::channel((args.backlog as usize).div_ceil(count));
+                queues.push(queue);
+                arrivals
+            });
+            let (intervals, csv, window) =
+                (intervals.clone(), csv.map(CsvLog::buffer), shared.window);
+            let recorder = move || {
+                // The collector ends only when the disk fails, which ends the run.
+                let send = move |interval: Option<_>| {
+                    let _ended = intervals.send((number, interval.map(Box::new)));
+                };
+                Recorder::new(window, Box::new(send), csv)
+            };
+            let thread =
+                worker::spawn(Arc::clone(shared), number as u32, count as u32, arrivals, recorder);
+            threads.push(thread.map_err(LoadError::io("cannot start a thread"))?);
+        }
+        let Some(schedule) = self.schedule(&shared.source) else { return Ok((threads, None)) };
+        let (start, window, stop) = (shared.start, shared.window, self.stopping.subscribe());
+        let pacer = Pacer { schedule, start, window, queues, stop }.spawn();
+        Ok((threads, Some(pacer.map_err(LoadError::io("cannot start a thread"))?)))
+    }
+
+    fn schedule(&self, source: &Source) -> Option<Schedule> {
+        let args = self.args;
+        match (source, args.rate, args.replay.speed) {
+            (Source::Mix(_), Some(rate), _) => {
+                Some(Schedule::new(args.arrivals, rate, args.mix.seed))
+            }
+            (Source::Tape(tape), _, Some(speed)) => Some(tape.schedule(speed)),
+            _ => None,
+        }
+    }
+
+    /// Takes readings when measuring begins and ends, and waits for the threads.
+    async fn watch<T>(
+        &self,
+        window: Window,
+        joining: tokio::task::JoinHandle<T>,
+    ) -> ((Reading, Reading), T) {
+        tokio::pin!(joining);
+        let mut joined = None;
+        tokio::select! {
+            () = sleep_until(window.begin.into()) => self.live.enter(Stage::Measuring),
+            all = &mut joining => joined = Some(all),
+        }
+        let first = Reading::now();
+        let over = async {
+            match window.end {
+                Some(end) => sleep_until(end.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        let mut stop = self.stopping.subscribe();
+        if joined.is_none() {
+            tokio::select! {
+                () = over => {}
+                _ = stop.wait_for(|&stop| stop) => {}
+                all = &mut joining => joined = Some(all),
+            }
+        }
+        let second = Reading::now();
+        self.live.enter(Stage::Finishing);
+        let joined = match joined {
+            Some(joined) => joined,
+            None => joining.await,
+        };
+        let joined = joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+        ((first, second), joined)
+    }
+
+    fn summarise(&self, measured: Measured, mut ledger: Ledger, seeded: u64) -> Summary {
+        let args = self.args;
+        let wall = measured.wall();
+        let wall_seconds = wall.as_secs_f64();
+        let (kinds, total) = figures(&measured.collected.totals);
+        let own = measured.own(args, self.url, total.requests());
+        let arrivals = measured.arrivals();
+        let verdicts = verdicts(&own, &total, arrivals.as_ref(), wall_seconds);
+        let mut errors = std::collections::BTreeMap::new();
+        let Measured { collected, brought, began, stopped, .. } = measured;
+        for Brought { rest, ledger: theirs } in brought {
+            ledger.merge(theirs);
+            for (outcome, (count, first)) in rest.outcomes {
+                errors.entry(outcome).or_insert((0, first)).0 += count;
+            }
+        }
+        let errors = errors
+            .into_iter()
+            .map(|((kind, outcome), (count, first))| ErrorKind::new(kind, outcome, count, first));
+        let mut summary = Summary {
+            format: FORMAT,
+            generator: concat!("topline loadgen ", env!("CARGO_PKG_VERSION")).to_owned(),
+            name: self.name.to_owned(),
+            url: self.url.to_owned(),
+            started: rfc3339(began),
+            profile: args.profile,
+            clients: args.clients,
+            rate: args.is_open().then(|| args.rate.unwrap_or(0.0)),
+            settings: args.shown(),
+            ended_early: stopped,
+            seeded,
+            wall_seconds,
+            throughput: total.successful as f64 / wall_seconds.max(f64::EPSILON),
+            total,
+            kinds,
+            errors: errors.collect(),
+            arrivals,
+            purchases: PurchaseSummary {
+                acknowledged: ledger.acknowledged,
+                rejected: ledger.rejected,
+                unclear: ledger.unclear_count,
+            },
+            own,
+            verdicts,
+            thresholds: Vec::new(),
+            verification: None,
+            series: collected.series,
+        };
+        summary.thresholds = args
+            .fail_if
+            .iter()
+            .map(|threshold| threshold.judge(&summary, &collected.totals))
+            .collect();
+        summary
+    }
+}
+
+type Thread = JoinHandle<io::Result<Brought>>;
+
+fn join(
+    threads: Vec<Thread>,
+    pacer: Option<JoinHandle<Paced>>,
+) -> io::Result<(Vec<Brought>, Option<Paced>)> {
+    let resume = |panic| std::panic::resume_unwind(panic);
+    let brought = threads.into_iter().map(|thread| thread.join().unwrap_or_else(resume));
+    let brought = brought.collect::<io::Result<Vec<_>>>()?;
+    let paced =
+        pacer.map(|pacer| pacer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+    Ok((brought, paced))
+}
+
+/// What a run has brought, before it is put into words.
+struct Measured {
+    window: Window,
+    began: SystemTime,
+    readings: (Reading, Reading),
+    collected: Collected,
+    brought: Vec<Brought>,
+    paced: Option<Paced>,
+    stopped: bool,
+}
+
+impl Measured {
+    fn rests(&self) -> impl Iterator<Item = &Rest> {
+        self.brought.iter().map(|brought| &brought.rest)
+    }
+
+    /// From the start of measuring to the last answer, and not shorter than was asked for.
+    fn wall(&self) -> Duration {
+        let last = self.rests().filter_map(|rest| rest.last).max();
+        let asked = if self.stopped { Some(self.readings.1.at) } else { self.window.end };
+        let end = last.max(asked).unwrap_or(self.window.begin);
+        end.saturating_duration_since(self.window.begin)
+    }
+
+    fn own(&self, args: &LoadArgs, url: &str, requests: u64) -> OwnSummary {
+        let (first, second) = &self.readings;
+        let seconds = (second.at - first.at).as_secs_f64().max(1e-3);
+        let cpu_seconds = second.cpu.saturating_sub(first.cpu).as_secs_f64();
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let busiest = self.rests().map(Rest::busy).fold(0.0, f64::max);
+        let mut timers = histogram();
+        for rest in self.rests() {
+            timers.add(&rest.loop_delays).expect("both have the same bounds");
+        }
+        OwnSummary {
+            cores,
+            threads: args.threads(),
+            cpu_seconds,
+            cpu_share: cpu_seconds / seconds / cores as f64,
+            busiest_thread: busiest,
+            machine_share: first.machine.zip(second.machine).map(|(a, b)| b.busy_since(a)),
+            shared_machine: is_local(url),
+            timer_p99: milliseconds(timers.value_at_quantile(0.99)),
+            timer_max: milliseconds(timers.max()),
+            cpu_per_request_us: cpu_seconds * 1e6 / (requests as f64).max(1.0),
+            csv_wait_seconds: self.rests().map(|rest| rest.csv_wait.as_secs_f64()).sum(),
+        }
+    }
+
+    fn arrivals(&self) -> Option<ArrivalSummary> {
+        let paced = self.paced.as_ref()?;
+        let mut delays = histogram();
+        for rest in self.rests() {
+            delays.add(&rest.send_delays).expect("both have the same bounds");
+        }
+        let sum = |count: fn(&Rest) -> u64| self.rests().map(count).sum::<u64>();
+        Some(ArrivalSummary {
+            due: paced.due,
+            late: sum(|rest| rest.late),
+            dropped: paced.dropped + sum(|rest| rest.unsent),
+            delay_p99: milliseconds(delays.value_at_quantile(0.99)),
+            delay_max: milliseconds(delays.max()),
+            clock_p99: milliseconds(paced.delays.value_at_quantile(0.99)),
+            clock_max: milliseconds(paced.delays.max()),
+        })
+    }
+}
+
+fn rfc3339(time: SystemTime) -> String {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_millis_clamped(i64::try_from(since.as_millis()).unwrap_or(i64::MAX)).to_string()
+}
+
+/// Whether the server is on this machine, as far as its address tells.
+fn is_local(url: &str) -> bool {
+    let Ok(url) = reqwest::Url::parse(url) else { return false };
+    let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
+        return false;
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    (host, port)
+        .to_socket_addrs()
+        .is_ok_and(|mut addresses| addresses.any(|at| at.ip().is_loopback()))
+}

@@ -1,0 +1,225 @@
+//! Whether the figures are of the server, or of the generator.
+
+use super::{ArrivalSummary, KindTotals, OwnSummary, Severity, Verdict};
+
+/// Share of a core, or of the cores, from which on there is no more to be had.
+const SATURATED: f64 = 0.9;
+/// Share of the machine's cores from which on everything on it waits for everything else.
+const MACHINE_SATURATED: f64 = 0.95;
+/// Share of the 99th percentile that may come from the generator's own delays.
+const DELAY_SHARE: f64 = 0.25;
+/// Delays below this are the resolution of timers, in ms.
+const TIMER_RESOLUTION: f64 = 2.0;
+/// Share of the arrivals that may be dropped or late.
+const MISSED: f64 = 0.01;
+/// Share of the threads' time that may be spent on waiting for the CSV file.
+const CSV_WAIT: f64 = 0.01;
+
+/// Everything there is to know about the figures, the worst first.
+pub(crate) fn verdicts(
+    own: &OwnSummary,
+    total: &KindTotals,
+    arrivals: Option<&ArrivalSummary>,
+    wall_seconds: f64,
+) -> Vec<Verdict> {
+    let mut verdicts = Vec::new();
+    let mut say = |severity, text| verdicts.push(Verdict { severity, text });
+    if total.requests() == 0 {
+        say(Severity::Bad, "No request ended while requests were measured.".to_owned());
+    }
+    if let Some(text) = saturated(own) {
+        say(Severity::Bad, text);
+    }
+    if let Some(text) = missed(arrivals) {
+        say(Severity::Bad, text);
+    }
+    if let Some(text) = waited_for_csv(own, wall_seconds) {
+        say(Severity::Bad, text);
+    }
+    if let Some(text) = delayed(own, total) {
+        say(Severity::Note, text);
+    }
+    if let Some(text) = shared(own) {
+        say(Severity::Note, text);
+    }
+    if verdicts.is_empty() {
+        verdicts.push(Verdict { severity: Severity::Good, text: room(own) });
+    }
+    verdicts
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.0} %", share * 100.0)
+}
+
+fn cores(own: &OwnSummary) -> String {
+    if own.cores == 1 { "its core".to_owned() } else { format!("its {} cores", own.cores) }
+}
+
+fn saturated(own: &OwnSummary) -> Option<String> {
+    if own.cpu_share > SATURATED {
+        return Some(format!(
+            "The generator used {} of {}: figures are of the generator, not the server.",
+            percent(own.cpu_share),
+            cores(own)
+        ));
+    }
+    (own.busiest_thread > SATURATED).then(|| {
+        let advice = if own.threads < own.cores { " Give it more --threads." } else { "" };
+        format!(
+            "The busiest thread of the generator used {} of a core: figures are of the generator, \
+             not the server.{advice}",
+            percent(own.busiest_thread)
+        )
+    })
+}
+
+fn missed(arrivals: Option<&ArrivalSummary>) -> Option<String> {
+    let arrivals = arrivals?;
+    let share = |count: u64| count as f64 / (arrivals.due as f64).max(1.0);
+    if share(arrivals.dropped) > MISSED {
+        return Some(format!(
+            "The rate was not reached: {} of {} arrivals were never sent. Nothing is known about how \
+             long they would have taken.",
+            arrivals.dropped, arrivals.due
+        ));
+    }
+    (arrivals.clock_p99 > TIMER_RESOLUTION && share(arrivals.late) > MISSED).then(|| {
+        format!(
+            "The generator's own clock was late: 1 % of the arrivals came {:.1} ms after they were due, \
+             or later. Response times contain that.",
+            arrivals.clock_p99
+        )
+    })
+}
+
+fn waited_for_csv(own: &OwnSummary, wall_seconds: f64) -> Option<String> {
+    let share = own.csv_wait_seconds / (wall_seconds * own.threads as f64).max(f64::EPSILON);
+    (share > CSV_WAIT).then(|| {
+        format!(
+            "Writing the CSV file held the generator up for {:.1} s ({} of its time): response times \
+             contain that.",
+            own.csv_wait_seconds,
+            percent(share)
+        )
+    })
+}
+
+fn delayed(own: &OwnSummary, total: &KindTotals) -> Option<String> {
+    let large = own.timer_p99 > TIMER_RESOLUTION
+        && own.timer_p99 > total.latency.p99 * DELAY_SHARE
+        && total.latency.count > 0;
+    large.then(|| {
+        format!(
+            "Timers of the generator were late by {:.1} ms in 1 of 100 cases (at most {:.1} ms): that \
+             much of the response times may be its own.",
+            own.timer_p99, own.timer_max
+        )
+    })
+}
+
+fn shared(own: &OwnSummary) -> Option<String> {
+    let machine = own.machine_share.filter(|&share| share > MACHINE_SATURATED)?;
+    Some(if own.shared_machine {
+        format!(
+            "Generator and server share a machine whose cores were busy {} of the time; the generator took \
+             {} of them. With a machine of its own, the server would have done more.",
+            percent(machine),
+            percent(own.cpu_share)
+        )
+    } else {
+        format!(
+            "The cores of the generator's machine were busy {} of the time, {} with the generator: \
+             something else runs there.",
+            percent(machine),
+            percent(own.cpu_share)
+        )
+    })
+}
+
+fn room(own: &OwnSummary) -> String {
+    format!(
+        "The generator was not the limit: it used {} of {}, its busiest thread {} of one, and 99 of 100 \
+         timers were at most {:.1} ms late.",
+        percent(own.cpu_share),
+        cores(own),
+        percent(own.busiest_thread),
+        own.timer_p99
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::Latency;
+
+    fn own() -> OwnSummary {
+        OwnSummary {
+            cores: 2,
+            threads: 2,
+            cpu_share: 0.4,
+            busiest_thread: 0.5,
+            ..OwnSummary::default()
+        }
+    }
+
+    fn total() -> KindTotals {
+        let latency = Latency { count: 10, p99: 8.0, ..Latency::default() };
+        KindTotals { successful: 10, refused: 0, failed: 0, latency }
+    }
+
+    fn said(own: &OwnSummary) -> (Severity, String) {
+        let verdict = verdicts(own, &total(), None, 10.0).remove(0);
+        (verdict.severity, verdict.text)
+    }
+
+    #[test]
+    fn a_generator_with_room_is_not_suspected() {
+        let (severity, text) = said(&own());
+        assert_eq!(severity, Severity::Good);
+        assert!(text.contains("40 % of its 2 cores"), "{text}");
+    }
+
+    #[test]
+    fn a_generator_at_its_limit_says_so() {
+        let (severity, text) = said(&OwnSummary { cpu_share: 0.97, ..own() });
+        assert_eq!(severity, Severity::Bad);
+        assert!(text.contains("97 % of its 2 cores: figures are of the generator"), "{text}");
+        let (severity, text) = said(&OwnSummary { threads: 1, busiest_thread: 0.96, ..own() });
+        assert_eq!(severity, Severity::Bad);
+        assert!(text.contains("96 % of a core") && text.contains("--threads"), "{text}");
+    }
+
+    #[test]
+    fn delays_of_the_generator_are_held_against_the_response_times() {
+        let (severity, text) = said(&OwnSummary { timer_p99: 5.0, timer_max: 9.0, ..own() });
+        assert_eq!(severity, Severity::Note);
+        assert!(text.contains("5.0 ms in 1 of 100"), "{text}");
+        assert_eq!(said(&OwnSummary { timer_p99: 1.1, ..own() }).0, Severity::Good);
+        assert_eq!(said(&OwnSummary { csv_wait_seconds: 1.0, ..own() }).0, Severity::Bad);
+    }
+
+    #[test]
+    fn a_busy_machine_is_named() {
+        let busy = OwnSummary { machine_share: Some(0.99), shared_machine: true, ..own() };
+        assert!(said(&busy).1.contains("the generator took 40 % of them"));
+        let remote = OwnSummary { shared_machine: false, ..busy };
+        assert!(said(&remote).1.contains("something else runs there"));
+    }
+
+    #[test]
+    fn arrivals_never_sent_are_no_success_of_the_server() {
+        let arrivals = ArrivalSummary {
+            due: 1000,
+            late: 0,
+            dropped: 20,
+            delay_p99: 0.0,
+            delay_max: 0.0,
+            clock_p99: 0.0,
+            clock_max: 0.0,
+        };
+        let verdict = verdicts(&own(), &total(), Some(&arrivals), 10.0).remove(0);
+        assert_eq!(verdict.severity, Severity::Bad);
+        assert!(verdict.text.contains("20 of 1000"), "{}", verdict.text);
+    }
+}
