@@ -1,6 +1,6 @@
 //! Metrics of the view.
 
-use prometheus::{Error, IntCounter, IntGauge, Registry};
+use prometheus::{Error, Gauge, GaugeVec, IntCounter, IntGauge, Registry};
 
 use crate::{names, register};
 
@@ -17,6 +17,7 @@ pub struct ViewMetrics {
     pub render_misses: IntCounter,
     /// Requests waiting for a position.
     pub waiters: IntGauge,
+    lag_seconds: GaugeVec,
 }
 
 impl ViewMetrics {
@@ -25,13 +26,19 @@ impl ViewMetrics {
     /// # Errors
     /// If a metric of the same name is registered already.
     pub fn new(registry: &Registry) -> Result<Self, Error> {
-        use register::{counter, gauge};
+        use register::{counter, float_gauges, gauge};
         Ok(Self {
             lists: gauge(registry, names::VIEW_LISTS)?,
             rows: gauge(registry, names::VIEW_ROWS)?,
             render_hits: counter(registry, names::VIEW_RENDER_HITS)?,
             render_misses: counter(registry, names::VIEW_RENDER_MISSES)?,
             waiters: gauge(registry, names::VIEW_WAITERS)?,
+            lag_seconds: float_gauges(registry, names::VIEW_LAG_SECONDS, &["partition"])?,
         })
+    }
+
+    /// How old answers about a partition may be, in seconds.
+    pub fn lag_seconds(&self, partition: u32) -> Gauge {
+        self.lag_seconds.with_label_values(&[partition.to_string()])
     }
 }

@@ -385,7 +385,7 @@ impl View {
         let mut reading = Reading::new(query.kind, span, self.concerned(query.subject));
         for p in reading.partitions.clone().map(Partition) {
             let progress = self.progress(p);
-            reading.add(p, &progress, self.lag(p, &progress, now));
+            reading.add(p, &progress, self.lag_at(p, &progress, now));
             if let Span::Day(date) = span {
                 reading.is_final &= self.shape.is_closed(date, progress.newest_date)
                     || self.finals.contains(p, date);
@@ -438,7 +438,15 @@ impl View {
         }
     }
 
-    fn lag(&self, partition: Partition, progress: &Progress, now: Timestamp) -> Duration {
+    /// At most so old are the answers about a partition at `now`: see [`AsOf::lag`].
+    ///
+    /// # Panics
+    /// If there is no such partition.
+    pub fn lag(&self, partition: Partition, now: Timestamp) -> Duration {
+        self.lag_at(partition, &self.progress(partition), now)
+    }
+
+    fn lag_at(&self, partition: Partition, progress: &Progress, now: Timestamp) -> Duration {
         if progress.next >= self.end.next_offset(partition) {
             return Duration::ZERO;
         }
