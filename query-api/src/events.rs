@@ -18,7 +18,11 @@ use warp::{
     sse::{self, Event},
 };
 
-use crate::{Args, handler::Handler, status};
+use crate::{
+    Args,
+    handler::{Counted, Handler},
+    status,
+};
 
 /// The most time without a byte: proxies close connections that are silent for a minute.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -49,7 +53,9 @@ pub(crate) async fn follow(
     let place = place.map_err(|_| status::too_many_streams())?;
     handler.read(query).await?;
     let (events, mut receiver) = mpsc::channel(1);
-    tokio::spawn(Follower { handler, query, known: last_event_id, events, _place: place }.run());
+    let counted = Counted::new(&handler.metrics.event_streams);
+    let known = last_event_id;
+    tokio::spawn(Follower { handler, query, known, events, _place: (place, counted) }.run());
     let events = stream::poll_fn(move |cx| receiver.poll_recv(cx)).map(Ok::<_, Infallible>);
     let events = sse::keep_alive().interval(KEEP_ALIVE).stream(events);
     let mut response = sse::reply(events).into_response();
@@ -64,7 +70,7 @@ struct Follower {
     /// Id of the event that the client has.
     known: Option<String>,
     events: mpsc::Sender<Event>,
-    _place: OwnedSemaphorePermit,
+    _place: (OwnedSemaphorePermit, Counted),
 }
 
 impl Follower {

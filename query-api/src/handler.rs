@@ -9,7 +9,7 @@ use hyper::{
     header::{CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue},
 };
 use model::{Position, Timestamp};
-use telemetry::ViewMetrics;
+use telemetry::{IntGauge, ViewMetrics};
 use tokio::sync::Semaphore;
 use view::{Answer, Query, Subject, View};
 
@@ -21,7 +21,7 @@ const POSITION: HeaderName = HeaderName::from_static("topline-position");
 #[derive(Debug)]
 pub(crate) struct Handler {
     view: Arc<View>,
-    metrics: ViewMetrics,
+    pub(crate) metrics: ViewMetrics,
     wait_timeout: Duration,
     waiters: Semaphore,
     /// Chain-wide lists may have to visit all entities: one at a time, off the threads that serve.
@@ -68,7 +68,7 @@ impl Handler {
             return Ok(());
         }
         let _place = self.waiters.try_acquire().map_err(|_| status::too_many_waiters())?;
-        let _counted = Counted::new(&self.metrics);
+        let _counted = Counted::new(&self.metrics.waiters);
         let waited = self.view.wait_for(position, self.wait_timeout).await;
         waited.map_err(|error| status::of_wait(&error))
     }
@@ -96,19 +96,19 @@ impl Handler {
     }
 }
 
-/// Counts a waiter as long as it lives, also when the client hangs up.
-struct Counted<'a>(&'a ViewMetrics);
+/// Counts a client as long as it lives, also when it hangs up.
+pub(crate) struct Counted(IntGauge);
 
-impl<'a> Counted<'a> {
-    fn new(metrics: &'a ViewMetrics) -> Self {
-        metrics.waiters.inc();
-        Self(metrics)
+impl Counted {
+    pub(crate) fn new(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
     }
 }
 
-impl Drop for Counted<'_> {
+impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.waiters.dec();
+        self.0.dec();
     }
 }
 

@@ -118,6 +118,7 @@ async fn a_question_without_an_answer_is_refused() {
     }
     // There is one place, and it is free again when its client has gone.
     let first = Events::open(&server, "/v1/top-items/events", None).await;
+    assert_eq!(server.metrics.view.event_streams.get(), 1);
     let (status, message) = server.error(server.get("/v1/top-items/events")).await;
     assert_eq!((status, message.as_str()), (503, "too many clients follow lists as events"));
     drop(first);

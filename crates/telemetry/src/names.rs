@@ -135,4 +135,6 @@ metrics! {
         "At most so old are the answers about a partition; 0 if everything in the log is in them.";
     VIEW_WAITERS = "topline_view_waiters",
         "Requests waiting for the view to reach a position.";
+    VIEW_EVENT_STREAMS = "topline_view_event_streams",
+        "Clients that follow a list as server-sent events.";
 }

@@ -17,6 +17,8 @@ pub struct ViewMetrics {
     pub render_misses: IntCounter,
     /// Requests waiting for a position.
     pub waiters: IntGauge,
+    /// Clients that follow a list.
+    pub event_streams: IntGauge,
     lag_seconds: GaugeVec,
 }
 
@@ -33,6 +35,7 @@ impl ViewMetrics {
             render_hits: counter(registry, names::VIEW_RENDER_HITS)?,
             render_misses: counter(registry, names::VIEW_RENDER_MISSES)?,
             waiters: gauge(registry, names::VIEW_WAITERS)?,
+            event_streams: gauge(registry, names::VIEW_EVENT_STREAMS)?,
             lag_seconds: float_gauges(registry, names::VIEW_LAG_SECONDS, &["partition"])?,
         })
     }
