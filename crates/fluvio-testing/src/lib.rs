@@ -4,8 +4,7 @@
 //! The server is the program `fluvio-run`, found by the variable `FLUVIO_RUN` or on `PATH`. Where there is none,
 //! [`TestCluster::start`] says so and gives nothing, and the test passes without having tested.
 //!
-//! Each server is the child of a small shell that waits on a pipe from this process: however this process
-//! ends, the pipe closes, and the shell kills its server.
+//! However this process ends, the servers are killed and the directory is removed: see `process.rs`.
 
 mod authority;
 mod process;
@@ -19,8 +18,7 @@ use std::{
 };
 
 pub use authority::{Authority, Identity};
-use process::Process;
-use tempfile::TempDir;
+use process::{Directory, Process};
 
 /// The number of the first SPU.
 const FIRST_SPU: i32 = 5001;
@@ -39,7 +37,7 @@ pub struct TestCluster {
     controller: Server,
     spus: Vec<Server>,
     // Last, so that it goes when the servers are gone.
-    directory: TempDir,
+    directory: Directory,
 }
 
 /// What a cluster with TLS shows, and asks of its clients.
@@ -95,7 +93,7 @@ impl TestCluster {
             let _ = stderr().write_all(b"\nskipped: no fluvio-run\n");
             return None;
         };
-        let directory = tempfile::tempdir().expect("a temporary directory");
+        let directory = Directory::new();
         let spus = (0..spus).map(|_| Server::new()).collect();
         let tls = tls(directory.path());
         let mut cluster = Self { program, tls, controller: Server::new(), spus, directory };
