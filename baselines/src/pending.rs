@@ -39,7 +39,7 @@ impl Intake {
             .map_err(|_| Refusal::NotTaken("too many purchases wait already"))?;
         match tokio::time::timeout(PATIENCE, answered).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(Refusal::Unclear("the server is stopping")),
+            Ok(Err(_)) => Err(Refusal::Unclear("the connection it went by is gone")),
             Err(_) => Err(Refusal::Unclear("it takes too long")),
         }
     }

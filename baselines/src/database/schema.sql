@@ -28,3 +28,13 @@ CREATE TABLE IF NOT EXISTS sold (
 -- The two questions read ten entries off an index.
 CREATE INDEX IF NOT EXISTS sold_top_items ON sold (store_id, quantity DESC, item_id);
 CREATE INDEX IF NOT EXISTS sold_top_stores ON sold (item_id, quantity DESC, store_id);
+
+-- How far the messages of a shard have been added: of each producer, the first sequence number that has
+-- not. Changed in the transaction that adds them, so a message that is delivered again is known.
+CREATE TABLE IF NOT EXISTS applied (
+    shard bigint NOT NULL,
+    producer bigint NOT NULL,
+    next_sequence bigint NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (shard, producer)
+);

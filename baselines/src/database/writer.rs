@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use model::{ItemId, Purchase, StoreId};
+use model::{ItemId, Partition, ProducerId, Purchase, Sequence, StoreId};
 use serde_json::json;
 use tokio_postgres::{Client, Error, Statement};
 
-use super::ids;
+use super::{Applied, ids};
 
 /// The purchases, and what they add to the counts, in one statement: one round trip, one commit.
 const RECORD: &str = "
@@ -16,6 +16,11 @@ const RECORD: &str = "
             TIMESTAMPTZ 'epoch' + millis * INTERVAL '1 millisecond', items::jsonb
         FROM unnest($1::bigint[], $2::bigint[], $3::integer[], $4::bigint[], $5::text[])
             AS p (store_id, customer_id, day, millis, items)
+    ), noted AS (
+        INSERT INTO applied (shard, producer, next_sequence)
+        SELECT $9::bigint, * FROM unnest($10::bigint[], $11::bigint[])
+        ON CONFLICT (shard, producer)
+            DO UPDATE SET next_sequence = excluded.next_sequence, applied_at = now()
     )
     INSERT INTO sold (store_id, item_id, quantity)
     SELECT * FROM unnest($6::bigint[], $7::bigint[], $8::bigint[])
@@ -38,6 +43,25 @@ impl Writer {
         Ok(Self { client, record })
     }
 
+    /// Makes this connection the only one that adds messages of a shard, until it ends; waits for the one
+    /// before to end, even if that was left by a process that is gone. Gives what has been added.
+    ///
+    /// # Errors
+    /// If another connection adds messages of the shard, or this one breaks.
+    pub async fn take_shard(&self, shard: Partition) -> Result<Applied, Error> {
+        let shard = i64::from(shard.0);
+        // The class keeps it apart from other locks of that number.
+        let lock = "SELECT pg_advisory_lock(7302, $1::bigint::integer)";
+        self.client.query(lock, &[&shard]).await?;
+        let sql = "SELECT producer, next_sequence FROM applied WHERE shard = $1";
+        let mut applied = Applied::default();
+        for row in self.client.query(sql, &[&shard]).await? {
+            let (producer, next): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+            applied.set(ProducerId(producer as u64), Sequence(next as u64));
+        }
+        Ok(applied)
+    }
+
     /// Adds purchases in one transaction, which is durable when this resolves.
     ///
     /// # Errors
@@ -47,7 +71,22 @@ impl Writer {
         &self,
         purchases: impl Iterator<Item = &'a Purchase>,
     ) -> Result<(), Error> {
+        self.record_messages(purchases, Partition(0), &Applied::default()).await
+    }
+
+    /// Adds the purchases of messages of a shard, and notes in the same transaction that they are added.
+    ///
+    /// # Errors
+    /// As [`Writer::record`].
+    pub async fn record_messages<'a>(
+        &self,
+        purchases: impl Iterator<Item = &'a Purchase>,
+        shard: Partition,
+        applied: &Applied,
+    ) -> Result<(), Error> {
         let columns = Columns::of(purchases);
+        let (producers, next): (Vec<i64>, Vec<i64>) =
+            applied.iter().map(|(producer, next)| (producer.0 as i64, next.0 as i64)).unzip();
         self.client
             .execute(
                 &self.record,
@@ -60,6 +99,9 @@ impl Writer {
                     &columns.pair_stores,
                     &columns.pair_items,
                     &columns.pair_quantities,
+                    &i64::from(shard.0),
+                    &producers,
+                    &next,
                 ],
             )
             .await?;

@@ -9,12 +9,13 @@ mod writers;
 
 use clap::Args;
 use http_server::Condition;
-use model::{ItemId, Purchase, StoreId};
+use model::{ItemId, PartitionCount, Purchase, StoreId};
 use tokio_postgres::Config;
 
 use crate::{
     contract::{Design, Entry, Refusal},
     database::{Readers, create_schema},
+    shards::parse_shards,
 };
 use writers::Writers;
 
@@ -26,8 +27,8 @@ pub struct DirectDatabaseArgs {
     pub database: Config,
 
     /// Connections that add purchases
-    #[arg(long, default_value = "2", value_parser = clap::value_parser!(u32).range(1..=256))]
-    pub writers: u32,
+    #[arg(long, default_value = "2", value_parser = parse_shards)]
+    pub writers: PartitionCount,
 
     /// Connections that ask for lists
     #[arg(long, default_value = "4", value_parser = clap::value_parser!(u32).range(1..=256))]

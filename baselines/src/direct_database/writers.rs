@@ -29,7 +29,7 @@ impl Writers {
         args: &DirectDatabaseArgs,
         mut connected: impl FnMut() -> Condition,
     ) -> Self {
-        let count = PartitionCount::new(args.writers).expect("the flag allows 1 to 256");
+        let count = args.writers;
         let intakes = count.iter().map(|_| {
             let (intake, queue) = pending::queue(args.max_queued as usize);
             let task = Task {

@@ -37,9 +37,18 @@ pub(crate) struct Baseline {
 
 impl Deployment {
     pub(crate) async fn direct_database() -> Option<Self> {
-        let database = create_database(servers::postgres()?).await;
+        let (database, _) = create_database(servers::postgres()?).await;
         let args = vec!["--database".to_owned(), database.clone()];
         Some(Self { program: env!("CARGO_BIN_EXE_direct-database"), args, database })
+    }
+
+    pub(crate) async fn queue_and_memory() -> Option<Self> {
+        let (postgres, rabbitmq) = (servers::postgres(), servers::rabbitmq());
+        let (database, name) = create_database(postgres?).await;
+        // The broker is shared; the names are not.
+        let args = ["--database", &database, "--broker", rabbitmq?, "--prefix", &name];
+        let args = args.map(str::to_owned).into();
+        Some(Self { program: env!("CARGO_BIN_EXE_queue-and-memory"), args, database })
     }
 
     /// Starts the program and waits until it is ready.
@@ -102,14 +111,14 @@ impl Deployment {
     }
 }
 
-/// Makes a database on the server, and gives its connection string.
-async fn create_database(server: &str) -> String {
+/// Makes a database on the server, and gives its connection string and its name.
+async fn create_database(server: &str) -> (String, String) {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
     let (client, connection) = tokio_postgres::connect(server, NoTls).await.expect("it runs");
     tokio::spawn(connection);
     client.batch_execute(&format!("CREATE DATABASE {name}")).await.expect("it is new");
-    server.replace("dbname=topline", &format!("dbname={name}"))
+    (server.replace("dbname=topline", &format!("dbname={name}")), name)
 }
 
 impl Baseline {

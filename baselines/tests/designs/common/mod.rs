@@ -18,6 +18,13 @@ macro_rules! for_each_design {
                 $scenario(deployment).await;
             }
         }
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn queue_and_memory() {
+            if let Some(deployment) = $crate::common::Deployment::queue_and_memory().await {
+                $scenario(deployment).await;
+            }
+        }
     };
 }
 pub(crate) use for_each_design;

@@ -17,9 +17,16 @@ struct Run {
 
 static POSTGRES: LazyLock<Option<Run>> = LazyLock::new(|| start("postgres", "DATABASE_URL="));
 
+static RABBITMQ: LazyLock<Option<Run>> = LazyLock::new(|| start("rabbitmq", "AMQP_URL="));
+
 /// The connection string of PostgreSQL; `None` if it is not installed.
 pub(crate) fn postgres() -> Option<&'static str> {
     POSTGRES.as_ref().map(|run| &*run.address)
+}
+
+/// The address of RabbitMQ; `None` if it is not installed.
+pub(crate) fn rabbitmq() -> Option<&'static str> {
+    RABBITMQ.as_ref().map(|run| &*run.address)
 }
 
 fn start(server: &str, variable: &str) -> Option<Run> {
