@@ -8,9 +8,6 @@ use model::{Offset, Partition, PartitionCount, Timestamp};
 
 use crate::{AppendError, ReadError, TrimError};
 
-/// The largest record a log takes, in bytes: somewhat less than the 2 MiB that a Fluvio server takes.
-pub const MAX_RECORD_BYTES: usize = 2_000_000;
-
 /// One record of a partition: an encoded batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
@@ -109,7 +106,7 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
     /// How many partitions; fixed.
     fn partitions(&self) -> PartitionCount;
 
-    /// Appends a record of at most [`MAX_RECORD_BYTES`]; resolves when it is durable.
+    /// Appends a record of at most [`MAX_RECORD_BYTES`](crate::MAX_RECORD_BYTES); resolves when it is durable.
     ///
     /// # Errors
     /// [`AppendError`] says whether the record was taken.

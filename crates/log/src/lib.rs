@@ -15,7 +15,8 @@ mod error;
 mod memory;
 
 pub use budget::ReadBudget;
-pub use contract::{Bounds, Log, MAX_RECORD_BYTES, Record, Retention};
+pub use contract::{Bounds, Log, Record, Retention};
 pub use embedded::{CommitObserver, EmbeddedConfig, EmbeddedLog, Failure, OpenError};
 pub use error::{AppendError, ReadError, TrimError};
 pub use memory::MemoryLog;
+pub use model::MAX_RECORD_BYTES;

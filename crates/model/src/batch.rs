@@ -24,6 +24,10 @@ const VERSION: u8 = 1;
 /// The most purchases a batch may hold.
 pub const MAX_BATCH_PURCHASES: usize = 4096;
 
+/// The largest record a stream takes, in bytes: a batch, or a part of what a worker hands on. Somewhat less than
+/// the 2 MiB that a Fluvio server takes.
+pub const MAX_RECORD_BYTES: usize = 2_000_000;
+
 /// The fewest bytes a purchase can take; bounds what a count can make a reader allocate.
 const MIN_PURCHASE_BYTES: usize = 5;
 /// The fewest bytes a line can take.

@@ -12,7 +12,7 @@ mod purchase;
 mod time;
 pub mod varint;
 
-pub use batch::{Batch, DecodeError, MAX_BATCH_PURCHASES};
+pub use batch::{Batch, DecodeError, MAX_BATCH_PURCHASES, MAX_RECORD_BYTES};
 pub use ids::{CustomerId, ItemId, Offset, ProducerId, Sequence, StoreId};
 pub use partition::{InvalidPartitionCount, Partition, PartitionCount};
 pub use position::{Position, PositionParseError};

@@ -231,7 +231,8 @@ fn a_record_for_somebody_else_is_refused_with_the_reason() {
     let mut newer = record.to_vec();
     newer[0] = 2;
     assert_eq!(refused(&mut replica, &newer), FeedError::Version(2));
-    assert_eq!(refused(&mut replica, &vec![1; (16 << 20) + 1]), FeedError::TooLong((16 << 20) + 1));
+    let long = vec![1; model::MAX_RECORD_BYTES + 1];
+    assert_eq!(refused(&mut replica, &long), FeedError::TooLong(long.len()));
 
     let settings = Config { k: 9, ..config().window };
     let mut longer =

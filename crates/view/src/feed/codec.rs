@@ -19,7 +19,7 @@
 //! Every value has exactly one form.
 
 use model::{
-    BusinessDate, ItemId, Offset, Partition, StoreId, Timestamp,
+    BusinessDate, ItemId, MAX_RECORD_BYTES, Offset, Partition, StoreId, Timestamp,
     varint::{self, VarintError},
 };
 use window::{Entity, EntityUpdate, FinalIndex, Progress, Settings, SettingsError};
@@ -29,9 +29,6 @@ const VERSION: u8 = 1;
 
 /// Bytes before those that the checksum covers.
 const CHECKED_FROM: usize = 9;
-
-/// The most bytes a record may have.
-pub const MAX_RECORD_BYTES: usize = 16 << 20;
 
 /// One run of a worker. Drawn at random at start; never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

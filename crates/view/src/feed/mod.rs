@@ -49,6 +49,6 @@ mod codec;
 mod replica;
 mod writer;
 
-pub use codec::{FeedError, FlushKind, MAX_RECORD_BYTES, WriterId};
+pub use codec::{FeedError, FlushKind, WriterId};
 pub use replica::{DamagedRecord, Outcome, Replica};
 pub use writer::{FeedLimits, FeedWriter, Flush};

@@ -3,10 +3,10 @@
 use std::{mem, sync::Arc};
 
 use bytes::Bytes;
-use model::{BusinessDate, Offset, Partition};
+use model::{BusinessDate, MAX_RECORD_BYTES, Offset, Partition};
 use window::{Config, EntityUpdate, FinalDay, FinalIndex, Progress, Settings, Sink};
 
-use super::codec::{Body, FlushKind, Header, MAX_RECORD_BYTES, OVERHEAD, WriterId};
+use super::codec::{Body, FlushKind, Header, OVERHEAD, WriterId};
 
 /// How large records become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
