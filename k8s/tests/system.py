@@ -112,28 +112,34 @@ class System:
         return shutil.which(PROGRAMS.get(image, image)) if image in PROGRAMS else None
 
     def runnable(self):
-        return [r for r in self.pods.values() if self.program(r.pod) and (self.fluvio or r.pod.component != "setup")]
+        """What can run here and runs all the time."""
+        return [r for r in self.pods.values() if self.program(r.pod) and r.pod.workload["kind"] != "Job"]
+
+    def jobs(self):
+        """What runs once; of use only with a cluster."""
+        return [r for r in self.pods.values() if r.pod.workload["kind"] == "Job" and self.fluvio]
 
     def of(self, component):
         return [running for running in self.pods.values() if running.pod.component == component]
 
     def start(self):
         """All at once, as after `kubectl apply`."""
-        for running in self.runnable():
+        for running in self.runnable() + self.jobs():
             self._prepare(running)
-        for running in self.runnable():
-            running.start()
+        for running in self.runnable() + self.of("setup"):
+            if running.arguments:
+                running.start()
 
     def wait_ready(self):
         for running in self.of("setup"):
             if running.process:
-                eventually("setup ends well", lambda: self._ended_well(running))
+                eventually("setup ends well", lambda: self.ended_well(running))
         for running in self.runnable():
             for kind in running.pod.probes:
                 eventually(f"{running.pod.name}: {kind}", lambda: self._keep_running() and running.probe(kind))
 
     @staticmethod
-    def _ended_well(running):
+    def ended_well(running):
         status = running.process.poll()
         if status is not None and status != 0:
             raise AssertionError(f"{running.pod.name} ended with {status}: {running.output()}")
@@ -142,7 +148,7 @@ class System:
     def _keep_running(self):
         """As the kubelet does: what has ended is started again. A role ends while there are no topics yet."""
         for running in self.runnable():
-            if running.pod.component != "setup" and running.process.poll() is not None:
+            if running.process.poll() is not None:
                 running.restarts += 1
                 assert running.restarts <= RESTARTS, f"{running.pod.name} ends again and again: {running.output()}"
                 running.start()

@@ -6,7 +6,7 @@ import unittest
 
 from manifests import WORKLOADS, Manifests, selects
 
-OVERLAYS = {name: Manifests(f"{os.environ['RENDERED']}/{name}.yaml") for name in ("kind", "eks")}
+OVERLAYS = {name: Manifests(f"{os.environ['RENDERED']}/{name}.yaml") for name in ("kind", "kind-full", "eks", "eks-full")}
 
 
 class Overlay:
@@ -18,13 +18,15 @@ class Overlay:
         """ConfigMaps, service accounts, headless services; a Secret may be made by hand."""
         names = {
             kind: {document["metadata"]["name"] for document in self.manifests.of(kind)}
-            for kind in ("ConfigMap", "ServiceAccount", "Service")
+            for kind in ("ConfigMap", "ServiceAccount", "Service", "PersistentVolumeClaim")
         }
         for pod in self.manifests.pods():
             self.assertIn(pod.spec["serviceAccountName"], names["ServiceAccount"], pod.name)
             if "serviceName" in pod.workload["spec"]:
                 self.assertIn(pod.workload["spec"]["serviceName"], names["Service"], pod.name)
             volumes = [v["configMap"]["name"] for v in pod.spec.get("volumes", []) if "configMap" in v]
+            claims = [v["persistentVolumeClaim"]["claimName"] for v in pod.spec.get("volumes", []) if "persistentVolumeClaim" in v]
+            self.assertLessEqual(set(claims), names["PersistentVolumeClaim"], pod.name)
             sources = [s["configMapRef"]["name"] for s in pod.container.get("envFrom", [])]
             self.assertLessEqual({*volumes, *sources}, names["ConfigMap"], pod.name)
 
@@ -67,6 +69,7 @@ class Overlay:
     def test_there_are_as_many_workers_as_pods(self):
         jobs = [w for w in self.manifests.of("StatefulSet") if w["metadata"]["labels"]["app.kubernetes.io/component"] == "job"]
         self.assertTrue(jobs)
+        self.assertEqual(len({workload["spec"]["replicas"] for workload in jobs}), 1)
         for workload in jobs:
             (container,) = workload["spec"]["template"]["spec"]["containers"]
             (workers,) = [e["value"] for e in container["env"] if e["name"] == "TOPLINE_WORKERS"]
@@ -91,7 +94,7 @@ class Overlay:
     def test_the_grace_period_is_longer_than_the_drain(self):
         for pod in self.manifests.pods():
             stop = pod.container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
-            if pod.is_topline and pod.component != "setup":
+            if pod.is_topline and pod.workload["kind"] != "Job":
                 # --drain-timeout, once for requests, and once more for batches under way.
                 drain = 20 * (2 if pod.component == "ingest" else 1)
                 self.assertGreater(pod.spec["terminationGracePeriodSeconds"], stop + drain, pod.name)
@@ -151,6 +154,10 @@ class Kind(Overlay, unittest.TestCase):
         self.assertEqual(ports, mapped)
 
 
+class KindFull(Kind):
+    manifests = OVERLAYS["kind-full"]
+
+
 class Eks(Overlay, unittest.TestCase):
     manifests = OVERLAYS["eks"]
 
@@ -159,6 +166,10 @@ class Eks(Overlay, unittest.TestCase):
         for workload in self.manifests.of("StatefulSet"):
             for claim in workload["spec"]["volumeClaimTemplates"]:
                 self.assertEqual(claim["spec"]["storageClassName"], storage["metadata"]["name"])
+
+
+class EksFull(Eks):
+    manifests = OVERLAYS["eks-full"]
 
 
 if __name__ == "__main__":

@@ -127,7 +127,16 @@ class Running:
         for running in self.system.of("setup"):
             if self.system.fluvio:
                 running.start()
-                eventually("setup ends well", lambda: self.system._ended_well(running))
+                eventually("setup ends well", lambda: self.system.ended_well(running))
+
+    def test_8_load_can_be_put_on_it(self):
+        for running in self.system.of("loadgen"):
+            if self.system.fluvio and shutil.which("nginx"):
+                running.environment |= {"TOPLINE_LOADGEN_DURATION": "1s", "TOPLINE_LOADGEN_WARM_UP": "0s"}
+                running.start()
+                eventually("the load ends well", lambda: self.system.ended_well(running))
+                reports = os.listdir(running.directory / "reports")
+                self.assertLessEqual({"summary.json", "report.html"}, set(reports))
 
     def test_9_roles_end_within_their_grace_period(self):
         """All at once, and the cluster stays: what a rolling update does to each."""
@@ -144,12 +153,12 @@ class Running:
 
 
 class Kind(Running, unittest.TestCase):
-    overlay = "kind"
+    overlay = "kind-full"
 
 
 @unittest.skipUnless(shutil.which("fluvio-run"), "no fluvio-run")
 class Eks(Running, unittest.TestCase):
-    overlay = "eks"
+    overlay = "eks-full"
 
 
 if __name__ == "__main__":
