@@ -139,6 +139,11 @@ fn often(directory: &Path) -> JobConfig {
     JobConfig { checkpoint_interval: Duration::from_millis(1), ..config(directory) }
 }
 
+fn hex(bytes: &[u8]) -> String {
+    let digit = |value: u8| char::from_digit(value.into(), 16).unwrap();
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn records_say_everything() {
     let home = tempfile::tempdir().unwrap();
@@ -154,7 +159,7 @@ async fn records_say_everything() {
     running.stop().await;
 
     let digest = IdempotencyKey::digest(StoreId(1), "till-4").0;
-    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = hex(&digest);
     let line = |place, key: &str| {
         format!(
             r#"{{"partition":0,"offset":1,"place":{place},"storeID":1,"custID":1,"date":"20210606","occurredAt":"2021-06-11T08:00:00.000Z",{key}"items":[{{"itemID":7,"quantity":2}}]}}"#
@@ -174,13 +179,13 @@ async fn records_say_everything() {
     assert_eq!(records[0], garbage);
     assert_eq!((&records[1]["bytes"], &records[1]["hex"]), (&0.into(), &"".into()));
     let parts = &records[2..];
-    let mut hex = String::new();
+    let mut digits = String::new();
     for (number, part) in parts.iter().enumerate() {
         assert_eq!((&part["offset"], &part["bytes"]), (&2.into(), &large.len().into()));
         assert_eq!((&part["part"], &part["parts"]), (&number.into(), &parts.len().into()));
-        hex.push_str(part["hex"].as_str().unwrap());
+        digits.push_str(part["hex"].as_str().unwrap());
     }
-    assert!(hex == large.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+    assert!(digits == hex(&large));
 }
 
 /// What identifies a record, with its bytes.
