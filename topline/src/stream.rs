@@ -27,7 +27,7 @@ pub(crate) struct StreamArgs {
     )]
     pub(crate) purchases_topic: String,
 
-    /// When the cluster acknowledges purchases: when all replicas in service have them, or the leader
+    /// When the cluster acknowledges purchases: when all replicas have them, or the leader
     #[arg(
         long,
         env = "TOPLINE_FLUVIO_ISOLATION",

@@ -19,7 +19,10 @@ use fluvio_spu_schema::{
 };
 use log::{AppendError, Bounds};
 use model::Offset;
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -37,6 +40,11 @@ const REQUEST_BYTES: usize = 256 * 1024;
 const COMMIT_TIME: Duration = Duration::from_secs(2);
 /// Between two looks whether the other replicas have come up.
 const COMMIT_POLL: Duration = Duration::from_millis(50);
+/// How long the other replicas are waited for before the records are sent again; then twice as long.
+const REPEAT_AFTER: Duration = Duration::from_secs(4);
+/// How many times one leader is sent a request that it has. The same for all: each can come to have as much as
+/// the one before it.
+const MOST_SENT: u32 = 7;
 
 /// A record that waits for its offset.
 #[derive(Debug)]
@@ -57,6 +65,22 @@ pub(crate) struct Appender {
     pub(crate) abandon: CancellationToken,
     /// Told of the payload bytes that are no longer queued.
     pub(crate) released: Arc<dyn Fn(usize) + Send + Sync>,
+}
+
+/// How many times a request has been sent to the leader that has it now.
+#[derive(Default)]
+struct Sent {
+    leader: Option<String>,
+    times: u32,
+}
+
+impl Sent {
+    fn note(&mut self, leader: Option<&str>) {
+        if self.leader.as_deref() != leader {
+            *self = Self { leader: leader.map(str::to_owned), times: 0 };
+        }
+        self.times = (self.times + 1).min(MOST_SENT);
+    }
 }
 
 impl Appender {
@@ -102,8 +126,9 @@ impl Appender {
 
     /// Tries until the records are in the stream; gives the offset of the first.
     async fn append(&mut self, group: &[Queued]) -> Offset {
+        let mut sent = Sent::default();
         loop {
-            match self.attempt(group).await {
+            match self.attempt(group, &mut sent).await {
                 Ok(base) => {
                     self.shared.works(Part::Append, &mut self.back_off);
                     let next = Offset(base.0 + group.len() as u64);
@@ -117,7 +142,7 @@ impl Appender {
         }
     }
 
-    async fn attempt(&mut self, group: &[Queued]) -> Result<Offset, ClusterError> {
+    async fn attempt(&mut self, group: &[Queued], sent: &mut Sent) -> Result<Offset, ClusterError> {
         let request = self.request(group);
         let answer = self.link.call(request, COMMIT_TIME).await?;
         let (topic, partition) = (self.link.topic(), self.link.partition());
@@ -127,9 +152,11 @@ impl Appender {
         let base = told.base_offset;
         match &told.error_code {
             ErrorCode::None => {}
-            // The leader has the records and waits for the other replicas: sending them again would
-            // only make them twice.
-            ErrorCode::RequestTimedOut { .. } => self.committed(base + group.len() as i64).await?,
+            // The leader has the records and waits for the other replicas.
+            ErrorCode::RequestTimedOut { .. } => {
+                sent.note(self.link.address());
+                self.committed(base + group.len() as i64, sent.times).await?;
+            }
             error => {
                 let error = format!("{error:?}");
                 return Err(self.link.refused(error));
@@ -139,12 +166,14 @@ impl Appender {
     }
 
     /// Waits until everything before `next` is on all replicas, as long as the leader answers.
-    async fn committed(&mut self, next: i64) -> Result<(), ClusterError> {
-        let slow = ClusterError::Refused {
-            topic: self.link.topic().to_owned(),
-            partition: self.link.partition(),
-            problem: "a replica does not follow".to_owned(),
-        };
+    ///
+    /// Not for ever at first: a server that led before, and has got some records more than the one that
+    /// leads now, is passed over by it until it has as many. Only the records of this request can be those,
+    /// as one request is under way at a time; so it is repeated a few times, and nothing else is sent
+    /// before it is acknowledged. A replica that is gone is waited for without more of that.
+    async fn committed(&mut self, next: i64, times: u32) -> Result<(), ClusterError> {
+        let pause = REPEAT_AFTER * (1 << (times - 1));
+        let repeat = (times < MOST_SENT).then(|| Instant::now() + pause);
         let mut back_off = BackOff::new();
         loop {
             let request =
@@ -158,6 +187,14 @@ impl Appender {
                     }
                 }
                 _ => return Err(self.link.refused("it does not lead any more")),
+            }
+            let slow = ClusterError::Refused {
+                topic: self.link.topic().to_owned(),
+                partition: self.link.partition(),
+                problem: "a replica does not follow".to_owned(),
+            };
+            if repeat.is_some_and(|repeat| Instant::now() >= repeat) {
+                return Err(slow);
             }
             self.shared.fails(Part::Append, &slow, &mut back_off).await;
             tokio::time::sleep(COMMIT_POLL).await;

@@ -9,7 +9,7 @@ use crate::{Cluster, ClusterError, Tls};
 /// When an append is acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Isolation {
-    /// When all replicas in service have the record.
+    /// When all replicas of the partition have the record; also those that are away now.
     #[default]
     ReadCommitted,
     /// When the leader has it: it is lost if the leader is, before another replica has it too.

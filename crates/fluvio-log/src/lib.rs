@@ -2,7 +2,7 @@
 //!
 //! One record of the topic is one of our batches. What the cluster promises is its own: an
 //! acknowledgement means that the leader has the record, or with [`Isolation::ReadCommitted`] that all
-//! replicas in service have it; none of them has written it to the disk for certain.
+//! replicas have it; none of them has written it to the disk for certain.
 //!
 //! The client crate is used for what the controller knows: topics, partitions, leaders. The records
 //! themselves go over connections of our own, in the cluster's protocol, for three reasons: its producer

@@ -36,6 +36,11 @@ impl Link {
         self.partition
     }
 
+    /// Where the leader is that has answered last.
+    pub(crate) fn address(&self) -> Option<&str> {
+        self.socket.as_ref().map(|(_, address)| &**address)
+    }
+
     /// Sends a request to the leader and waits for the answer. After any error the next call asks again
     /// who leads, and connects anew.
     ///
@@ -76,7 +81,9 @@ impl Link {
     async fn connected(&mut self) -> Result<&(VersionedSerialSocket, String), ClusterError> {
         if self.socket.as_ref().is_none_or(|(socket, _)| socket.is_stale()) {
             self.socket = None;
-            let leader = self.cluster.leader(&self.topic, self.partition, self.since).await?;
+            let asked = self.cluster.leader(&self.topic, self.partition, self.since).await;
+            // An answer without a leader is not believed for longer than any other.
+            let leader = asked.inspect_err(|_| self.since = Instant::now())?;
             let config =
                 ClientConfig::new(&leader.address, self.cluster.connector().clone(), false);
             let mut config = config.with_prefix_sni_domain(&leader.spu);

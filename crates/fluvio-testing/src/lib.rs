@@ -12,14 +12,18 @@ mod process;
 use std::{
     env,
     ffi::OsString,
+    fs,
     io::{Write, stderr},
     net::TcpListener,
     path::{Path, PathBuf},
+    thread,
 };
 
 pub use authority::{Authority, Identity};
 use process::{Directory, Process};
 
+/// How many lines of a server's log are shown of a test that fails.
+const SHOWN_LINES: usize = 30;
 /// The number of the first SPU.
 const FIRST_SPU: i32 = 5001;
 
@@ -184,6 +188,24 @@ impl TestCluster {
     /// If there is none of this number.
     pub fn kill_spu(&mut self, spu: usize) {
         self.spus[spu].process = None;
+    }
+}
+
+impl Drop for TestCluster {
+    /// Shows what the servers have said last, if the test has failed.
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            return;
+        }
+        let files = fs::read_dir(self.directory.path()).into_iter().flatten().flatten();
+        for file in
+            files.map(|file| file.path()).filter(|file| file.extension() == Some("log".as_ref()))
+        {
+            let text = fs::read_to_string(&file).unwrap_or_default();
+            let lines: Vec<_> = text.lines().rev().take(SHOWN_LINES).collect();
+            eprintln!("the last of {}:", file.display());
+            lines.iter().rev().for_each(|line| eprintln!("  {line}"));
+        }
     }
 }
 
