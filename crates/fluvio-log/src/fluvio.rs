@@ -25,7 +25,7 @@ use crate::{
     back_off::BackOff,
     link::Link,
     partition::{Part, Shared},
-    reader::Reader,
+    reader::{Follower, Reader},
     tail::{Tail, ask_bounds},
 };
 
@@ -126,7 +126,9 @@ impl FluvioLog {
             }),
         };
         tokio::spawn(appender.run());
-        let reader = Reader::new(shared.clone(), link(), BackOff::new(), self.stop.clone());
+        let reader = Reader::new(shared.clone(), self.stop.clone());
+        let follower = Follower { reader: reader.clone(), link: link(), back_off: BackOff::new() };
+        tokio::spawn(follower.run());
         Ok(Handle { shared, reader, queue, queued })
     }
 

@@ -23,6 +23,7 @@ mod error;
 mod fluvio;
 mod link;
 mod partition;
+mod prompt;
 mod reader;
 mod setup;
 mod tail;

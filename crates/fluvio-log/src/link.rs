@@ -3,15 +3,19 @@
 use std::time::Duration;
 
 use fluvio_protocol::api::Request;
-use fluvio_socket::{ClientConfig, MultiplexerSocket, VersionedSerialSocket};
+use fluvio_socket::{AsyncResponse, ClientConfig, MultiplexerSocket, VersionedSerialSocket};
+use futures_util::StreamExt;
 use tokio::time::{Instant, timeout};
 
-use crate::{Cluster, ClusterError, tls};
+use crate::{Cluster, ClusterError, prompt, tls};
 
 /// The most time to connect.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
 /// The most time for an answer, besides what the request itself allows the server.
 const ANSWER_TIME: Duration = Duration::from_secs(5);
+/// Answers to a subscription that may wait here. More never come while the server waits for an acknowledgement of each:
+/// the answers to other requests would wait behind them.
+const ANSWERS: usize = 4;
 
 /// Connections to the leader of one partition, made when they are needed.
 pub(crate) struct Link {
@@ -65,6 +69,43 @@ impl Link {
         Err(ClusterError::Spu { address, problem })
     }
 
+    /// Sends a request that is answered again and again; see [`Link::answer`].
+    pub(crate) async fn subscribe<R>(
+        &mut self,
+        request: R,
+    ) -> Result<AsyncResponse<R>, ClusterError>
+    where
+        R: Request + Send + Sync,
+    {
+        let (socket, address) = self.connected().await?;
+        let request = socket.new_request(request, socket.lookup_version::<R>());
+        let problem = match timeout(ANSWER_TIME, socket.create_stream(request, ANSWERS)).await {
+            Ok(Ok(answers)) => return Ok(answers),
+            Ok(Err(error)) => tls::describe(&error),
+            Err(_) => tls::explain_silence(ANSWER_TIME, false),
+        };
+        let address = address.clone();
+        self.distrust();
+        Err(ClusterError::Spu { address, problem })
+    }
+
+    /// The next answer, however long it takes. May be dropped on the way without harm.
+    pub(crate) async fn answer<R: Request>(
+        &mut self,
+        answers: &mut AsyncResponse<R>,
+    ) -> Result<R::Response, ClusterError> {
+        match answers.next().await {
+            Some(Ok(answer)) => Ok(answer),
+            Some(Err(error)) => Err(self.refused(tls::describe(&error))),
+            None => Err(self.refused("the connection is closed")),
+        }
+    }
+
+    /// Gives up the connection, and what is subscribed to over it. Nothing is wrong with the leader.
+    pub(crate) fn disconnect(&mut self) {
+        self.socket = None;
+    }
+
     /// The leader has said that it is not, or cannot do its work.
     pub(crate) fn distrust(&mut self) {
         self.socket = None;
@@ -88,7 +129,7 @@ impl Link {
                 ClientConfig::new(&leader.address, self.cluster.connector().clone(), false);
             let mut config = config.with_prefix_sni_domain(&leader.spu);
             config.set_client_id("topline");
-            let problem = match timeout(CONNECT_TIME, config.connect()).await {
+            let problem = match timeout(CONNECT_TIME, prompt::connect(config)).await {
                 Ok(Ok(connected)) => {
                     let (socket, config, versions) = connected.split();
                     let socket = MultiplexerSocket::shared(socket);

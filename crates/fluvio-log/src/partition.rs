@@ -21,8 +21,8 @@ pub(crate) struct Shared {
     bounds: watch::Sender<Bounds>,
     /// Why each part cannot do its work for now.
     problems: Mutex<[Option<String>; 3]>,
-    /// Readers that wait at the end.
-    pub(crate) waiting: watch::Sender<usize>,
+    /// How often the leader could be asked for the bounds again, after it could not.
+    recoveries: watch::Sender<u64>,
 }
 
 impl Shared {
@@ -32,7 +32,7 @@ impl Shared {
             partition,
             bounds: watch::Sender::new(none),
             problems: Mutex::default(),
-            waiting: watch::Sender::new(0),
+            recoveries: watch::Sender::new(0),
         }
     }
 
@@ -45,8 +45,8 @@ impl Shared {
     }
 
     /// Takes note of bounds that an answer of the cluster told. Answers may come out of order: bounds
-    /// only grow. Gives whether they have.
-    pub(crate) fn grow(&self, told: Bounds) -> bool {
+    /// only grow.
+    pub(crate) fn grow(&self, told: Bounds) {
         self.bounds.send_if_modified(|known| {
             let grown = Bounds {
                 earliest: known.earliest.max(told.earliest),
@@ -55,13 +55,22 @@ impl Shared {
             let news = grown != *known;
             *known = grown;
             news
-        })
+        });
+    }
+
+    /// Changes when the leader could be asked for the bounds again, after it could not: a connection from before may
+    /// be one over which nothing will come any more.
+    pub(crate) fn recoveries(&self) -> watch::Receiver<u64> {
+        self.recoveries.subscribe()
     }
 
     /// A part works.
     pub(crate) fn works(&self, part: Part, back_off: &mut BackOff) {
         back_off.reset();
         if self.problems.lock()[part as usize].take().is_some() {
+            if part == Part::Tail {
+                self.recoveries.send_modify(|recoveries| *recoveries += 1);
+            }
             tracing::info!(partition = self.partition.0, "{part:?}: works again");
         }
     }

@@ -1,16 +1,28 @@
-//! Reads one partition: what is before its end is fetched in large pieces and kept for the reads to come.
+//! Reads one partition: its leader sends what there is, in large pieces, and what is new as soon as it is there; each
+//! piece is kept for the reads to come.
+//!
+//! [`Reader`] is asked; [`Follower`], a task of its own, has the connection: so giving up a read does not break off
+//! what is under way. The follower receives where readers go on. If one asks for another offset, it begins anew
+//! there, with a new connection: readers far apart from each other, in one partition of one log, hold each other up.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use fluvio_protocol::{link::ErrorCode, record::RecordSet};
+use fluvio_protocol::{
+    link::ErrorCode,
+    record::{MemoryRecords, RecordSet},
+};
 use fluvio_spu_schema::{
     Isolation as WireIsolation,
-    fetch::{DefaultFetchRequest, FetchPartition, FetchableTopic},
+    server::{
+        stream_fetch::{StreamFetchRequest, StreamFetchResponse},
+        update_offset::{OffsetUpdate, UpdateOffsetsRequest},
+    },
 };
 use log::{Bounds, ReadBudget, ReadError, Record};
 use model::Offset;
 use parking_lot::Mutex;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -20,46 +32,36 @@ use crate::{
     partition::{Part, Shared},
 };
 
-/// Bytes asked for at a time: at least the largest batch the server takes, with its envelope, for a piece
-/// of a batch is of no use.
-const FETCH_BYTES: i32 = 3 << 20;
+/// Bytes of a piece: at least the largest batch the server takes, with its envelope, for a part of a batch is of no
+/// use.
+const PIECE_BYTES: i32 = 3 << 20;
 
-/// Before a leader that gave nothing is asked again.
-const EMPTY_PAUSE: Duration = Duration::from_millis(25);
+/// A piece must come within this time after its records were acknowledged to whoever appended them.
+const PIECE_TIME: Duration = Duration::from_secs(5);
+
+type Request = StreamFetchRequest<RecordSet<MemoryRecords>>;
+type Piece = StreamFetchResponse<RecordSet<MemoryRecords>>;
 
 pub(crate) struct Reader {
     shared: Arc<Shared>,
-    /// Records fetched and not asked for yet, in order, without gaps.
-    fetched: Mutex<VecDeque<Record>>,
-    link: tokio::sync::Mutex<(Link, BackOff)>,
+    /// The last piece, in order, without gaps.
+    piece: Mutex<VecDeque<Record>>,
+    /// Told when there is another.
+    arrived: watch::Sender<()>,
+    /// The offset asked for last.
+    wanted: watch::Sender<Option<Offset>>,
     stop: CancellationToken,
 }
 
-/// Counts a reader that waits at the end, as long as it does.
-struct Waiting<'a>(&'a Shared);
-
-impl<'a> Waiting<'a> {
-    fn new(shared: &'a Shared) -> Self {
-        shared.waiting.send_modify(|waiting| *waiting += 1);
-        Self(shared)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.waiting.send_modify(|waiting| *waiting -= 1);
-    }
-}
-
 impl Reader {
-    pub(crate) fn new(
-        shared: Arc<Shared>,
-        link: Link,
-        back_off: BackOff,
-        stop: CancellationToken,
-    ) -> Arc<Self> {
-        let link = tokio::sync::Mutex::new((link, back_off));
-        Arc::new(Self { shared, fetched: Mutex::default(), link, stop })
+    pub(crate) fn new(shared: Arc<Shared>, stop: CancellationToken) -> Arc<Self> {
+        Arc::new(Self {
+            shared,
+            piece: Mutex::default(),
+            arrived: watch::Sender::new(()),
+            wanted: watch::Sender::new(None),
+            stop,
+        })
     }
 
     /// As [`log::Log::read`] says; ends with [`ReadError::Stopped`] when the log is closed.
@@ -68,120 +70,185 @@ impl Reader {
         from: Offset,
         max_bytes: usize,
     ) -> Result<Vec<Record>, ReadError> {
-        let stop = self.stop.clone();
-        let read = stop.run_until_cancelled(self.wait_and_read(from, max_bytes)).await;
-        read.unwrap_or_else(|| Err(ReadError::Stopped("it was closed".to_owned())))
+        let read = self.stop.run_until_cancelled(self.wait_and_read(from, max_bytes)).await;
+        read.unwrap_or_else(|| Err(closed()))
     }
 
     async fn wait_and_read(
-        self: Arc<Self>,
+        &self,
         from: Offset,
         max_bytes: usize,
     ) -> Result<Vec<Record>, ReadError> {
-        let mut bounds = self.shared.watch();
+        let (mut bounds, mut arrived) = (self.shared.watch(), self.arrived.subscribe());
         loop {
             let known = *bounds.borrow_and_update();
+            arrived.mark_unchanged();
             if from >= known.earliest
                 && let Some(records) = self.take(from, max_bytes)
             {
                 return Ok(records);
             }
-            if known.readable(self.shared.partition, from)? {
-                // A task of its own: whoever gives up waiting does not break the fetch off.
-                let this = Arc::clone(&self);
-                let fetch = tokio::spawn(async move {
-                    let stop = this.stop.clone();
-                    stop.run_until_cancelled(this.fetch(from)).await.unwrap_or(Ok(()))
-                });
-                fetch.await.map_err(|error| ReadError::Stopped(error.to_string()))??;
-            } else {
-                let _waiting = Waiting::new(&self.shared);
-                let closed = |_| ReadError::Stopped("it was closed".to_owned());
-                bounds.changed().await.map_err(closed)?;
-            }
+            known.readable(self.shared.partition, from)?;
+            self.wanted.send_replace(Some(from));
+            let told = tokio::select! {
+                told = arrived.changed() => told,
+                told = bounds.changed() => told,
+            };
+            told.map_err(|_| closed())?;
         }
     }
 
     /// Records from `from` on, if they are here; those before it are not needed any more.
     fn take(&self, from: Offset, max_bytes: usize) -> Option<Vec<Record>> {
-        let mut fetched = self.fetched.lock();
-        let first = fetched.front()?.offset;
-        if from < first || from > fetched.back()?.offset {
+        let mut piece = self.piece.lock();
+        let first = piece.front()?.offset;
+        if from < first || from > piece.back()?.offset {
             return None;
         }
-        fetched.drain(..(from.0 - first.0) as usize);
+        piece.drain(..(from.0 - first.0) as usize);
         let mut budget = ReadBudget::new(max_bytes);
-        let taken = fetched.iter().take_while(|record| budget.admits(record.payload.len()));
+        let taken = piece.iter().take_while(|record| budget.admits(record.payload.len()));
         Some(taken.cloned().collect())
     }
 
-    /// Fetches from `from` on, which is before the end; tries until it succeeds.
-    async fn fetch(&self, from: Offset) -> Result<(), ReadError> {
-        let (link, back_off) = &mut *self.link.lock().await;
-        // Another reader may have fetched the same meanwhile.
-        while self.take(from, 0).is_none() {
-            match attempt(link, from).await {
-                Ok(Fetched { bounds, records }) => {
-                    self.shared.works(Part::Read, back_off);
-                    self.shared.grow(bounds);
-                    self.shared.bounds().readable(self.shared.partition, from)?;
-                    if records.is_empty() {
-                        // After a change of leaders the end may be before where it was known to be.
-                        tokio::time::sleep(EMPTY_PAUSE).await;
-                    } else {
-                        *self.fetched.lock() = records;
-                    }
+    /// The offset that a reader waits for, once one does.
+    async fn wanted(&self) -> Offset {
+        let mut wanted = self.wanted.subscribe();
+        loop {
+            let from = *wanted.borrow_and_update();
+            if let Some(from) = from.filter(|&from| self.take(from, 0).is_none()) {
+                return from;
+            }
+            // The sender is here: it does not go away.
+            let _ = wanted.changed().await;
+        }
+    }
+
+    fn put(&self, records: VecDeque<Record>) {
+        *self.piece.lock() = records;
+        self.arrived.send_replace(());
+    }
+}
+
+fn closed() -> ReadError {
+    ReadError::Stopped("it was closed".to_owned())
+}
+
+/// Receives what readers want.
+pub(crate) struct Follower {
+    pub(crate) reader: Arc<Reader>,
+    pub(crate) link: Link,
+    pub(crate) back_off: BackOff,
+}
+
+impl Follower {
+    pub(crate) async fn run(mut self) {
+        let stop = self.reader.stop.clone();
+        let follow = async {
+            loop {
+                let from = self.reader.wanted().await;
+                if let Err(error) = self.follow(from).await {
+                    self.reader.shared.fails(Part::Read, &error, &mut self.back_off).await;
                 }
-                Err(error) => self.shared.fails(Part::Read, &error, back_off).await,
+            }
+        };
+        stop.run_until_cancelled(follow).await;
+    }
+
+    /// Receives from `next` on, as long as that is where readers go on.
+    async fn follow(&mut self, mut next: Offset) -> Result<(), ClusterError> {
+        let reader = Arc::clone(&self.reader);
+        let mut recoveries = reader.shared.recoveries();
+        let mut pieces = self.link.subscribe(self.request(next)).await?;
+        loop {
+            let piece = tokio::select! {
+                piece = self.link.answer(&mut pieces) => piece?,
+                () = overdue(&reader.shared, next) => {
+                    return Err(self.link.refused("it does not send what is there"));
+                }
+                _ = recoveries.changed() => {
+                    return Err(self.link.refused("it was out of reach, or does not lead any more"));
+                }
+            };
+            let session = piece.stream_id;
+            let Some(records) = self.check(piece, next)? else { return Ok(()) };
+            next = Offset(next.0 + records.len() as u64);
+            reader.put(records);
+            // The next piece may be on its way while this one is read.
+            self.acknowledge(session, next).await?;
+            if reader.wanted().await != next {
+                self.link.disconnect();
+                return Ok(());
             }
         }
-        Ok(())
     }
-}
 
-struct Fetched {
-    bounds: Bounds,
-    records: VecDeque<Record>,
-}
+    fn request(&self, from: Offset) -> Request {
+        let mut request = Request::default();
+        self.link.topic().clone_into(&mut request.topic);
+        request.partition = self.link.partition();
+        request.fetch_offset = from.0 as i64;
+        request.max_bytes = PIECE_BYTES;
+        request.isolation = WireIsolation::ReadCommitted;
+        request
+    }
 
-async fn attempt(link: &mut Link, from: Offset) -> Result<Fetched, ClusterError> {
-    let partition = FetchPartition {
-        partition_index: link.partition(),
-        fetch_offset: from.0 as i64,
-        max_bytes: FETCH_BYTES,
-        ..Default::default()
-    };
-    let topic = FetchableTopic { name: link.topic().to_owned(), fetch_partitions: vec![partition] };
-    let request = DefaultFetchRequest {
-        max_bytes: FETCH_BYTES,
-        isolation_level: WireIsolation::ReadCommitted,
-        topics: vec![topic],
-        ..Default::default()
-    };
-    let answer = link.call(request, Duration::ZERO).await?;
-    let Some(told) = answer.find_partition(link.topic(), link.partition()) else {
-        return Err(link.refused("the answer does not name the partition"));
-    };
-    let mut bounds = Bounds {
-        earliest: Offset(told.log_start_offset.max(0) as u64),
-        next: Offset(told.high_watermark.max(0) as u64),
-    };
-    let records = match told.error_code {
-        ErrorCode::None => records(told.records, from),
-        ErrorCode::OffsetEvicted { next_available, .. } => {
-            bounds.earliest = Offset(next_available.max(0) as u64);
-            VecDeque::new()
+    /// The records of a piece, `None` if they are gone.
+    fn check(
+        &mut self,
+        piece: Piece,
+        from: Offset,
+    ) -> Result<Option<VecDeque<Record>>, ClusterError> {
+        let told = piece.partition;
+        let shared = &self.reader.shared;
+        match told.error_code {
+            ErrorCode::None => {}
+            ErrorCode::OffsetEvicted { next_available, .. } => {
+                self.reader.wanted.send_replace(None);
+                let earliest = Offset(next_available.max(0) as u64);
+                shared.grow(Bounds { earliest, next: Offset(0) });
+                self.link.disconnect();
+                return Ok(None);
+            }
+            error => return Err(self.link.refused(format!("{error:?}"))),
         }
-        error => return Err(link.refused(format!("{error:?}"))),
-    };
-    if records.iter().zip(from.0..).any(|(record, offset)| record.offset.0 != offset) {
-        return Err(link.refused(format!("the records from offset {from} on have gaps")));
+        let records = records(told.records, from);
+        if records.is_empty() {
+            return Err(self.link.refused(format!("it sends no whole batch at offset {from}")));
+        }
+        if records.iter().zip(from.0..).any(|(record, offset)| record.offset.0 != offset) {
+            return Err(self.link.refused(format!("the records from offset {from} on have gaps")));
+        }
+        shared.works(Part::Read, &mut self.back_off);
+        shared.grow(Bounds {
+            earliest: Offset(told.log_start_offset.max(0) as u64),
+            next: Offset(told.high_watermark.max(0) as u64),
+        });
+        Ok(Some(records))
     }
-    Ok(Fetched { bounds, records })
+
+    /// Asks for the next piece.
+    async fn acknowledge(&mut self, session: u32, next: Offset) -> Result<(), ClusterError> {
+        let update = OffsetUpdate { offset: next.0 as i64, session_id: session };
+        let request = UpdateOffsetsRequest::new(vec![update]);
+        let answer = self.link.call(request, Duration::ZERO).await?;
+        match answer.status.first() {
+            Some(status) if status.error == ErrorCode::None => Ok(()),
+            status => Err(self.link.refused(format!("it does not go on: {status:?}"))),
+        }
+    }
+}
+
+/// Resolves when there has been something at `next` for so long that it ought to have come.
+async fn overdue(shared: &Shared, next: Offset) {
+    let mut bounds = shared.watch();
+    // The sender is in `shared`: it does not go away.
+    let _ = bounds.wait_for(|known| known.next > next).await;
+    tokio::time::sleep(PIECE_TIME).await;
 }
 
 /// The records of whole batches from `from` on; a batch may begin before it.
-fn records(set: RecordSet, from: Offset) -> VecDeque<Record> {
+fn records(set: RecordSet<MemoryRecords>, from: Offset) -> VecDeque<Record> {
     set.batches
         .into_iter()
         .flat_map(|batch| {

@@ -1,4 +1,4 @@
-//! Follows the end of one partition: asks for its offsets, often while someone waits for them.
+//! Follows the bounds of one partition, and finds out when its leader cannot be reached.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,11 +15,8 @@ use crate::{
     partition::{Part, Shared},
 };
 
-/// Between two questions while readers wait and something comes; then doubled up to the longest.
-const SHORTEST: Duration = Duration::from_millis(2);
-const LONGEST: Duration = Duration::from_millis(25);
-/// While nobody waits: for those who only want to know how far the stream is.
-const IDLE: Duration = Duration::from_millis(250);
+/// Between two questions. Readers do not depend on them, only those who want to know how far the stream is.
+const INTERVAL: Duration = Duration::from_millis(250);
 
 pub(crate) fn replica(topic: &str, partition: u32) -> ReplicaKey {
     ReplicaKey::new(topic.to_owned(), partition)
@@ -51,27 +48,17 @@ pub(crate) struct Tail {
 impl Tail {
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         let follow = async {
-            let mut waiting = self.shared.waiting.subscribe();
-            let mut pause = SHORTEST;
             loop {
                 match ask_bounds(&mut self.link).await {
                     Ok(bounds) => {
                         self.shared.works(Part::Tail, &mut self.back_off);
-                        let news = self.shared.grow(bounds);
-                        pause = if news { SHORTEST } else { (2 * pause).min(LONGEST) };
+                        self.shared.grow(bounds);
+                        tokio::time::sleep(INTERVAL).await;
                     }
                     Err(error) => {
                         self.shared.fails(Part::Tail, &error, &mut self.back_off).await;
-                        continue;
                     }
                 }
-                let pause = if *waiting.borrow_and_update() > 0 { pause } else { IDLE };
-                // Whoever begins to wait is not left to the longer pause.
-                let _ = tokio::time::timeout(
-                    pause,
-                    waiting.wait_for(|&waiting| waiting > 0 && pause == IDLE),
-                )
-                .await;
             }
         };
         stop.run_until_cancelled(follow).await;
