@@ -55,7 +55,7 @@ pub(crate) struct DemoArgs {
 impl DemoArgs {
     /// Refuses a data directory with data in it, and a certificate.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
-        if self.server.listener.tls.tls_cert.is_some() {
+        if self.server.public.listener.tls.tls_cert.is_some() {
             bail!("the demo plays over plain HTTP: leave out --tls-cert and --tls-key");
         }
         self.server.data_dir.as_deref().map_or(Ok(()), ensure_fresh)
@@ -94,10 +94,7 @@ pub(crate) struct Outcome {
 /// `topline demo`: starts a server, plays against it, and serves on until Ctrl-C or SIGTERM.
 pub(crate) async fn run(mut args: DemoArgs) -> anyhow::Result<()> {
     args.check()?;
-    let topic = DemoTopic::make(&args.server).await?;
-    if let Some(topic) = &topic {
-        args.server.stream.purchases_topic.clone_from(&topic.name);
-    }
+    let topics = DemoTopics::make(&mut args.server).await?;
     let config = args.server.job.window.config()?;
     // Removed when the demo ends.
     let temporary = tempfile::tempdir().context("cannot make a temporary directory")?;
@@ -125,39 +122,47 @@ pub(crate) async fn run(mut args: DemoArgs) -> anyhow::Result<()> {
         }
     };
     let ended = Box::pin(running.until(stop)).await;
-    if let Some(topic) = topic {
-        topic.remove().await?;
+    if let Some(topics) = topics {
+        topics.remove().await?;
     }
     ended.and(outcome)
 }
 
-/// A topic for one demo alone: what others sent would look like a difference.
-struct DemoTopic {
+/// Topics for one demo alone: what others sent would look like a difference.
+struct DemoTopics {
     cluster: Cluster,
-    name: String,
+    names: [String; 3],
 }
 
-impl DemoTopic {
-    /// Makes one, if there is a cluster.
-    async fn make(server: &ServerArgs) -> anyhow::Result<Option<Self>> {
+impl DemoTopics {
+    /// Makes them, if there is a cluster, and has the server use them.
+    async fn make(server: &mut ServerArgs) -> anyhow::Result<Option<Self>> {
         let Some(cluster) = server.stream.cluster.cluster()? else { return Ok(None) };
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let name = format!("topline-demo-{}", since_epoch.as_millis());
-        let topic = Topic {
-            name: name.clone(),
+        let names = [name.clone(), format!("{name}-late"), format!("{name}-dead-letters")];
+        let topics = names.clone().map(|name| Topic {
+            name,
             partitions: server.partitions.get(),
             replication: 1,
             retention: Duration::from_hours(24),
             max_partition_bytes: None,
             segment_bytes: 64 << 20,
-        };
-        setup(&cluster, &[], &[topic], server.stream.fluvio_wait).await?;
-        Ok(Some(Self { cluster, name }))
+        });
+        setup(&cluster, &[], &topics, server.stream.fluvio_wait).await?;
+        let [purchases, late, dead_letters] = names.clone();
+        server.stream.purchases_topic = purchases;
+        server.side.late_topic = late;
+        server.side.dead_letters_topic = dead_letters;
+        Ok(Some(Self { cluster, names }))
     }
 
     async fn remove(&self) -> anyhow::Result<()> {
-        let removed = self.cluster.delete_topic(&self.name).await;
-        removed.with_context(|| format!("the topic '{}' is left on the cluster", self.name))
+        for name in &self.names {
+            let removed = self.cluster.delete_topic(name).await;
+            removed.with_context(|| format!("the topic '{name}' is left on the cluster"))?;
+        }
+        Ok(())
     }
 }
 

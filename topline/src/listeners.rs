@@ -1,4 +1,4 @@
-//! The listeners of a role.
+//! The listeners of a process.
 
 use std::{io, net::SocketAddr, num::NonZeroUsize};
 
@@ -6,10 +6,11 @@ use anyhow::{Context, anyhow};
 use clap::Args;
 use http_server::{ListenerConfig, Readiness, RouteTable, Routes, admin_routes};
 use telemetry::Metrics;
-use tokio::task::JoinHandle;
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
-
-use crate::serve::bind;
 
 /// The public listener.
 #[derive(Debug, Clone, Args)]
@@ -24,7 +25,7 @@ pub(crate) struct PublicArgs {
 /// The admin listener.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct AdminArgs {
-    /// Address of the admin listener: metrics, health, readiness
+    /// Address of the admin listener: metrics, health, readiness; of a job, side outputs too
     #[arg(
         long,
         env = "TOPLINE_ADMIN_LISTEN",
@@ -32,6 +33,78 @@ pub(crate) struct AdminArgs {
         value_name = "ADDRESS"
     )]
     pub(crate) admin_listen: SocketAddr,
+}
+
+/// Connections that may wait to be accepted. The system has a limit of its own (`somaxconn`).
+const BACKLOG: u32 = 4096;
+
+/// A listener that has its address, and answers nobody yet.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    pub(crate) address: SocketAddr,
+    name: &'static str,
+    listener: TcpListener,
+    config: ListenerConfig,
+}
+
+impl Bound {
+    /// # Errors
+    /// If the address cannot be had.
+    pub(crate) fn public(args: &PublicArgs) -> anyhow::Result<Self> {
+        Self::new("public", args.listen, "--listen", args.listener.clone())
+    }
+
+    /// # Errors
+    /// If the address cannot be had.
+    pub(crate) fn admin(args: &AdminArgs) -> anyhow::Result<Self> {
+        let config = ListenerConfig { threads: NonZeroUsize::new(1), ..ListenerConfig::default() };
+        Self::new("admin", args.admin_listen, "--admin-listen", config)
+    }
+
+    fn new(
+        name: &'static str,
+        address: SocketAddr,
+        flag: &str,
+        config: ListenerConfig,
+    ) -> anyhow::Result<Self> {
+        let listener = bind(address).with_context(|| {
+            format!(
+                "cannot listen on {address}; choose another address with {flag}, such as {flag} \
+                 {}:0 for any free port",
+                address.ip()
+            )
+        })?;
+        Ok(Self { address: listener.local_addr()?, name, listener, config })
+    }
+
+    /// Answers from now on.
+    pub(crate) fn serve(self, routes: RouteTable, metrics: &Metrics) -> Listener {
+        let Self { address, name, listener, config } = self;
+        let stop = CancellationToken::new();
+        let metrics = metrics.http.listener(name);
+        let task =
+            tokio::spawn(http_server::serve(listener, routes, config, metrics, stop.clone()));
+        Listener { address, name, task, stop }
+    }
+
+    /// Answers what every admin listener does, and `more`.
+    pub(crate) fn serve_admin(
+        self,
+        readiness: Readiness,
+        more: Option<Routes>,
+        metrics: &Metrics,
+    ) -> Listener {
+        let routes =
+            RouteTable::new(&metrics.http).with(admin_routes(metrics.registry.clone(), readiness));
+        self.serve(more.into_iter().fold(routes, RouteTable::with), metrics)
+    }
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// A listener that serves.
@@ -44,48 +117,6 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// # Errors
-    /// If the address cannot be had.
-    pub(crate) fn public(
-        args: &PublicArgs,
-        routes: RouteTable,
-        metrics: &Metrics,
-    ) -> anyhow::Result<Self> {
-        Self::start("public", args.listen, "--listen", args.listener.clone(), routes, metrics)
-    }
-
-    /// # Errors
-    /// If the address cannot be had.
-    pub(crate) fn admin(
-        args: &AdminArgs,
-        readiness: Readiness,
-        more: Option<Routes>,
-        metrics: &Metrics,
-    ) -> anyhow::Result<Self> {
-        let routes =
-            RouteTable::new(&metrics.http).with(admin_routes(metrics.registry.clone(), readiness));
-        let routes = more.into_iter().fold(routes, RouteTable::with);
-        let config = ListenerConfig { threads: NonZeroUsize::new(1), ..ListenerConfig::default() };
-        Self::start("admin", args.admin_listen, "--admin-listen", config, routes, metrics)
-    }
-
-    fn start(
-        name: &'static str,
-        address: SocketAddr,
-        flag: &str,
-        config: ListenerConfig,
-        routes: RouteTable,
-        metrics: &Metrics,
-    ) -> anyhow::Result<Self> {
-        let listener = bind(address, flag)?;
-        let address = listener.local_addr()?;
-        let stop = CancellationToken::new();
-        let metrics = metrics.http.listener(name);
-        let task =
-            tokio::spawn(http_server::serve(listener, routes, config, metrics, stop.clone()));
-        Ok(Self { address, name, task, stop })
-    }
-
     /// Resolves if it ends by itself; why.
     pub(crate) async fn failed(&mut self) -> anyhow::Error {
         match (&mut self.task).await {

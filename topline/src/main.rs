@@ -9,6 +9,7 @@ mod demo;
 mod listeners;
 mod loadgen;
 mod replica;
+mod role;
 mod roles;
 mod serve;
 mod setup;

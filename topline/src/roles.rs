@@ -3,6 +3,7 @@
 
 use std::{
     env, fs,
+    future::pending,
     path::PathBuf,
     sync::{Arc, atomic::Ordering::SeqCst},
     time::Duration,
@@ -10,7 +11,7 @@ use std::{
 
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
-use http_server::{Condition, Readiness, RouteTable};
+use http_server::Condition;
 use ingest::IngestArgs;
 use log::Log;
 use model::parse_duration;
@@ -21,17 +22,14 @@ use view::{View, ViewConfig};
 
 use crate::{
     admin,
-    listeners::{AdminArgs, Listener, PublicArgs},
+    listeners::{AdminArgs, PublicArgs},
     replica,
-    serve::terminated,
+    role::Role,
     stream::{End, FeedArgs, SideArgs, Stream, StreamArgs},
 };
 
 /// How long the stream may take for what a worker has under way at the end.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// How often what is read off, not told, is looked at: sizes, readiness.
-const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Settings of `topline ingest`.
 #[derive(Debug, Clone, Args)]
@@ -108,44 +106,25 @@ pub(crate) struct QueryRoleArgs {
 
 /// `topline ingest`: until Ctrl-C or SIGTERM.
 pub(crate) async fn ingest(args: IngestRoleArgs) -> anyhow::Result<()> {
-    let metrics = Metrics::new()?;
-    let readiness = Readiness::new();
-    let reachable = readiness.condition("stream", "the cluster is not reached yet");
-    let mut admin = Listener::admin(&args.admin, readiness, None, &metrics)?;
+    let condition = ("stream", "the cluster is not reached yet");
+    let mut role = Role::start(&args.admin, Metrics::new()?, condition, None)?;
     let stream = Stream::Fluvio(args.stream.topic(&args.stream.purchases_topic).await?);
     let (log, stop) = (stream.log(), CancellationToken::new());
-    let handle = ingest::start(&args.ingest, &log, None, &metrics.ingest, &stop);
-    let routes = RouteTable::new(&metrics.http).with(ingest::routes(
-        handle.clone(),
-        &args.ingest,
-        metrics.ingest.clone(),
-    ));
-    let mut public = Listener::public(&args.public, routes, &metrics)?;
-    tracing::info!("serving on http://{}, admin on http://{}", public.address, admin.address);
-    let look = async {
-        let mut ticks = tokio::time::interval(LOOK_INTERVAL);
-        loop {
-            ticks.tick().await;
-            stream.sample(&metrics.log);
-            say_reachable(&*log, &reachable);
-        }
+    let metrics = role.metrics.ingest.clone();
+    let handle = ingest::start(&args.ingest, &log, None, &metrics, &stop);
+    role.listen(&args.public, ingest::routes(handle.clone(), &args.ingest, metrics))?;
+    let failure = async {
+        handle.failed().await;
+        anyhow!("purchases can no longer be made durable")
     };
-    tokio::select! {
-        () = terminated() => {}
-        error = public.failed() => return Err(error),
-        error = admin.failed() => return Err(error),
-        () = handle.failed() => bail!("purchases can no longer be made durable"),
-        () = look => {}
-    }
-    reachable.not_ready("stopping");
-    tracing::info!("stopping: answering what is at hand");
-    public.stop().await?;
+    role.serve(failure, |metrics, reachable| {
+        stream.sample(&metrics.log);
+        say_reachable(&*log, reachable);
+    })
+    .await?;
     stop.cancel();
     stream.give(args.public.listener.drain_timeout, handle.drained()).await;
-    stream.shutdown().await?;
-    admin.stop().await?;
-    tracing::info!("stopped");
-    Ok(())
+    role.end(&[&stream]).await
 }
 
 /// Ready as long as some partition takes purchases: those of the others are refused one by one.
@@ -162,24 +141,21 @@ fn say_reachable(log: &dyn Log, reachable: &Condition) {
 pub(crate) async fn job(args: JobRoleArgs) -> anyhow::Result<()> {
     let assignment = assignment(args.worker, args.workers)?;
     let metrics = Metrics::new()?;
-    let readiness = Readiness::new();
-    let recovered = readiness.condition("job", "recovering");
     let stream = Stream::Fluvio(args.stream.topic(&args.stream.purchases_topic).await?);
-    let views = args.stream.companion(&args.feed.views_topic, &*stream.log()).await?;
-    let views = Stream::Fluvio(views);
-    let side_topics = args.stream.side_topics(&args.side, &*stream.log()).await?;
+    let log = stream.log();
+    let views = Stream::Fluvio(args.stream.companion(&args.feed.views_topic, &*log).await?);
+    let side_topics = args.stream.side_topics(&args.side, &*log).await?;
     let feed = Feed::new(views.log(), args.feed_interval, args.keyframe_interval);
     let mut config = args.job.config(args.data_dir.join("checkpoints"))?;
     config.assignment = assignment;
-    let mine = assignment.of(stream.log().partitions()).count() as u32;
-    let (log, target, job_metrics) =
-        (stream.log(), Target::Feed(feed.clone()), metrics.job.clone());
+    let mine = assignment.of(log.partitions()).count() as u32;
+    let (target, job_metrics) = (Target::Feed(feed.clone()), metrics.job.clone());
     let job = tokio::task::spawn_blocking(move || {
         Job::open(config, log, target, job_metrics)?.with_side_topics(side_topics)
     });
     let job = job.await??;
     let side_outputs = Some(admin::routes(job.side_outputs()));
-    let mut admin = Listener::admin(&args.admin, readiness, side_outputs, &metrics)?;
+    let mut role = Role::start(&args.admin, metrics, ("job", "recovering"), side_outputs)?;
     let stop = CancellationToken::new();
     let mut running = tokio::spawn(job.run(stop.clone()));
     tracing::info!(
@@ -187,35 +163,25 @@ pub(crate) async fn job(args: JobRoleArgs) -> anyhow::Result<()> {
         workers = assignment.workers,
         partitions = mine,
         "counting, admin on http://{}",
-        admin.address
+        role.admin.address
     );
-    let look = async {
-        let mut ticks = tokio::time::interval(LOOK_INTERVAL);
-        loop {
-            ticks.tick().await;
-            stream.sample(&metrics.log);
-            if feed.ready_partitions() == mine {
-                recovered.ready();
-            }
+    let failure = async {
+        match (&mut running).await {
+            Ok(Ok(())) => anyhow!("the job has ended by itself"),
+            Ok(Err(error)) => error.into(),
+            Err(error) => error.into(),
         }
     };
-    tokio::select! {
-        () = terminated() => {}
-        error = admin.failed() => return Err(error),
-        ended = &mut running => {
-            ended??;
-            bail!("the job has ended by itself");
+    role.serve(failure, |metrics, recovered| {
+        stream.sample(&metrics.log);
+        if feed.ready_partitions() == mine {
+            recovered.ready();
         }
-        () = look => {}
-    }
-    recovered.not_ready("stopping");
+    })
+    .await?;
     stop.cancel();
     stream.give(PATIENCE, running).await??;
-    views.shutdown().await?;
-    stream.shutdown().await?;
-    admin.stop().await?;
-    tracing::info!("stopped");
-    Ok(())
+    role.end(&[&views, &stream]).await
 }
 
 /// Which worker this is.
@@ -243,55 +209,31 @@ fn host_number() -> Option<u32> {
 
 /// `topline query`: until Ctrl-C or SIGTERM.
 pub(crate) async fn query(args: QueryRoleArgs) -> anyhow::Result<()> {
-    let metrics = Metrics::new()?;
-    let readiness = Readiness::new();
-    let recovered = readiness.condition("view", "not all partitions have been seen yet");
-    let mut admin = Listener::admin(&args.admin, readiness, None, &metrics)?;
+    const NOT_SEEN: &str = "not all partitions have been seen yet";
+    let mut role = Role::start(&args.admin, Metrics::new()?, ("view", NOT_SEEN), None)?;
     let stream = Stream::Fluvio(args.stream.topic(&args.stream.purchases_topic).await?);
-    let views = args.stream.companion(&args.feed.views_topic, &*stream.log()).await?;
-    let views = Stream::Fluvio(views);
+    let log = stream.log();
+    let views = Stream::Fluvio(args.stream.companion(&args.feed.views_topic, &*log).await?);
     let config = ViewConfig {
-        partitions: stream.log().partitions(),
+        partitions: log.partitions(),
         window: args.window.config()?,
         max_rendered_bytes: args.query.max_rendered_bytes,
     };
-    let partitions = config.partitions.get();
-    let view = View::new(&config, Arc::new(End(stream.log())));
-    let stop = CancellationToken::new();
+    let view = View::new(&config, Arc::new(End(log)));
+    let (metrics, stop) = (role.metrics.clone(), CancellationToken::new());
     let caught_up = replica::follow(&views.log(), &view, &metrics.feed, &stop)
         .context("cannot start the threads that follow the feed")?;
-    let routes = RouteTable::new(&metrics.http).with(query_api::routes(
-        view.clone(),
-        metrics.view.clone(),
-        &args.query,
-    ));
-    let mut public = Listener::public(&args.public, routes, &metrics)?;
-    tracing::info!("serving on http://{}, admin on http://{}", public.address, admin.address);
-    let look = async {
-        let mut ticks = tokio::time::interval(LOOK_INTERVAL);
-        loop {
-            ticks.tick().await;
-            stream.sample(&metrics.log);
-            query_api::record(&view, &metrics.view);
-            if view.is_ready() && caught_up.load(SeqCst) == partitions {
-                recovered.ready();
-            } else {
-                recovered.not_ready("not all partitions have been seen yet");
-            }
+    role.listen(&args.public, query_api::routes(view.clone(), metrics.view, &args.query))?;
+    role.serve(pending(), |metrics, recovered| {
+        stream.sample(&metrics.log);
+        query_api::record(&view, &metrics.view);
+        if view.is_ready() && caught_up.load(SeqCst) == config.partitions.get() {
+            recovered.ready();
+        } else {
+            recovered.not_ready(NOT_SEEN);
         }
-    };
-    tokio::select! {
-        () = terminated() => {}
-        error = public.failed() => return Err(error),
-        error = admin.failed() => return Err(error),
-        () = look => {}
-    }
-    recovered.not_ready("stopping");
-    public.stop().await?;
+    })
+    .await?;
     stop.cancel();
-    views.shutdown().await?;
-    stream.shutdown().await?;
-    admin.stop().await?;
-    tracing::info!("stopped");
-    Ok(())
+    role.end(&[&views, &stream]).await
 }

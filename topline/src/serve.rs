@@ -3,21 +3,17 @@
 //! Start: listeners, log, view, job, ingest. Stop, in the order that loses nothing: no new requests and
 //! those at hand answered; what is queued made durable; the job's last checkpoints; the log.
 
-use std::{
-    future::Future, io, net::SocketAddr, num::NonZeroUsize, path::PathBuf, sync::Arc,
-    time::Duration,
-};
+use std::{future::Future, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use clap::Args;
 use futures_util::future::BoxFuture;
-use http_server::{Condition, ListenerConfig, Readiness, RouteTable, admin_routes};
+use http_server::{Condition, Readiness, RouteTable};
 use ingest::{Downstream, IngestArgs, IngestHandle};
 use model::{Offset, Partition, PartitionCount, Position};
 use stream_job::{Job, Saturated, Target};
 use telemetry::Metrics;
 use tokio::{
-    net::{TcpListener, TcpSocket},
     signal::unix::{SignalKind, signal},
     sync::watch,
     task::JoinHandle,
@@ -27,6 +23,7 @@ use view::{View, ViewConfig};
 
 use crate::{
     admin,
+    listeners::{AdminArgs, Bound, Listener, PublicArgs},
     stream::{End, SideArgs, Stream, StreamArgs},
 };
 
@@ -39,18 +36,10 @@ const RECOVERY_INTERVAL: Duration = Duration::from_millis(20);
 /// Settings of a server.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ServerArgs {
-    /// Address of the public listener
-    #[arg(long, env = "TOPLINE_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
-    pub(crate) listen: SocketAddr,
-
-    /// Address of the admin listener: metrics, health, readiness, side outputs
-    #[arg(
-        long,
-        env = "TOPLINE_ADMIN_LISTEN",
-        default_value = "127.0.0.1:9090",
-        value_name = "ADDRESS"
-    )]
-    pub(crate) admin_listen: SocketAddr,
+    #[command(flatten)]
+    pub(crate) public: PublicArgs,
+    #[command(flatten)]
+    pub(crate) admin: AdminArgs,
 
     /// Where the data is [default: ./topline-data; for a demo a temporary directory]
     #[arg(long, env = "TOPLINE_DATA_DIR", value_name = "DIRECTORY")]
@@ -64,8 +53,6 @@ pub(crate) struct ServerArgs {
     pub(crate) stream: StreamArgs,
     #[command(flatten)]
     pub(crate) side: SideArgs,
-    #[command(flatten)]
-    pub(crate) listener: ListenerConfig,
     #[command(flatten)]
     pub(crate) ingest: IngestArgs,
     #[command(flatten)]
@@ -115,13 +102,12 @@ pub(crate) struct Running {
     patience: Duration,
     ingest: IngestHandle,
     job: JoinHandle<Result<(), stream_job::JobError>>,
-    listener: JoinHandle<io::Result<()>>,
-    admin_listener: JoinHandle<io::Result<()>>,
+    public_listener: Listener,
+    admin_listener: Listener,
     serving: Condition,
-    stop_listener: CancellationToken,
     stop_ingest: CancellationToken,
     stop_job: CancellationToken,
-    stop_admin: CancellationToken,
+    stop_looking: CancellationToken,
 }
 
 /// Starts everything. The addresses are taken first; they answer once the log has been verified, GETs
@@ -131,14 +117,11 @@ pub(crate) struct Running {
 /// If an address is taken, or the data cannot be used; the message says what to do.
 pub(crate) async fn start(args: &ServerArgs, data_dir: PathBuf) -> anyhow::Result<Running> {
     let metrics = Metrics::new()?;
-    let public_listener = bind(args.listen, "--listen")?;
-    let admin_listener = bind(args.admin_listen, "--admin-listen")?;
-    let (public, admin) = (public_listener.local_addr()?, admin_listener.local_addr()?);
+    let (public, admin) = (Bound::public(&args.public)?, Bound::admin(&args.admin)?);
     let (stream, view, job) = open(args, data_dir, &metrics).await?;
     let log = stream.log();
 
-    let [stop_listener, stop_ingest, stop_job, stop_admin] =
-        std::array::from_fn(|_| CancellationToken::new());
+    let [stop_ingest, stop_job, stop_looking] = std::array::from_fn(|_| CancellationToken::new());
     let side_outputs = job.side_outputs();
     let saturation = job.saturation();
     let job = tokio::spawn(job.run(stop_job.clone()));
@@ -147,45 +130,31 @@ pub(crate) async fn start(args: &ServerArgs, data_dir: PathBuf) -> anyhow::Resul
 
     tokio::spawn(refuse_when_full(saturation, ingest.clone()));
 
-    let listener = tokio::spawn(http_server::serve(
-        public_listener,
-        RouteTable::new(&metrics.http)
-            .with(query_api::routes(view.clone(), metrics.view.clone(), &args.query))
-            .with(ingest::routes(ingest.clone(), &args.ingest, metrics.ingest.clone())),
-        args.listener.clone(),
-        metrics.http.listener("public"),
-        stop_listener.clone(),
-    ));
+    let routes = RouteTable::new(&metrics.http)
+        .with(query_api::routes(view.clone(), metrics.view.clone(), &args.query))
+        .with(ingest::routes(ingest.clone(), &args.ingest, metrics.ingest.clone()));
+    let public = public.serve(routes, &metrics);
     let readiness = Readiness::new();
     let recovered = readiness.condition("view", "the job is recovering");
     let serving = readiness.condition("server", "starting");
     serving.ready();
-    tokio::spawn(announce(view.clone(), recovered, stop_admin.clone()));
-    tokio::spawn(sample(stream.clone(), view, metrics.clone(), stop_admin.clone()));
-    let admin_listener = tokio::spawn(http_server::serve(
-        admin_listener,
-        RouteTable::new(&metrics.http)
-            .with(admin_routes(metrics.registry.clone(), readiness))
-            .with(admin::routes(side_outputs)),
-        ListenerConfig { threads: NonZeroUsize::new(1), ..ListenerConfig::default() },
-        metrics.http.listener("admin"),
-        stop_admin.clone(),
-    ));
-    tracing::info!("serving on http://{public}, admin on http://{admin}");
+    tokio::spawn(announce(view.clone(), recovered, stop_looking.clone()));
+    tokio::spawn(sample(stream.clone(), view, metrics.clone(), stop_looking.clone()));
+    let admin = admin.serve_admin(readiness, Some(admin::routes(side_outputs)), &metrics);
+    tracing::info!("serving on http://{}, admin on http://{}", public.address, admin.address);
     Ok(Running {
-        public,
-        admin,
+        public: public.address,
+        admin: admin.address,
         stream,
-        patience: args.listener.drain_timeout,
+        patience: args.public.listener.drain_timeout,
         ingest,
         job,
-        listener,
-        admin_listener,
+        public_listener: public,
+        admin_listener: admin,
         serving,
-        stop_listener,
         stop_ingest,
         stop_job,
-        stop_admin,
+        stop_looking,
     })
 }
 
@@ -200,25 +169,6 @@ async fn refuse_when_full(mut saturation: watch::Receiver<Saturated>, ingest: In
         }
         ingest.refuse(reason);
     }
-}
-
-/// Connections that may wait to be accepted. The system has a limit of its own (`somaxconn`).
-const BACKLOG: u32 = 4096;
-
-pub(crate) fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
-    let listener = socket.and_then(|socket| {
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        socket.listen(BACKLOG)
-    });
-    listener.with_context(|| {
-        format!(
-            "cannot listen on {address}; choose another address with {flag}, such as {flag} {}:0 for \
-             any free port",
-            address.ip()
-        )
-    })
 }
 
 /// Opens the stream and the job's state. What is on the disk blocks for long if it is large, so it is
@@ -304,14 +254,8 @@ impl Running {
         tokio::select! {
             () = stop => {}
             failure = self.stream.failed() => return Err(failure),
-            ended = &mut self.listener => {
-                ended?.context("connections cannot be served")?;
-                return Err(anyhow!("the listener has ended by itself"));
-            }
-            ended = &mut self.admin_listener => {
-                ended?.context("connections to the admin listener cannot be served")?;
-                return Err(anyhow!("the admin listener has ended by itself"));
-            }
+            failure = self.public_listener.failed() => return Err(failure),
+            failure = self.admin_listener.failed() => return Err(failure),
             () = self.ingest.failed() => {
                 let reason = self.ingest.failure().map(ToString::to_string).unwrap_or_default();
                 return Err(anyhow!("purchases can no longer be made durable: {reason}"));
@@ -323,8 +267,7 @@ impl Running {
         }
         self.serving.not_ready("stopping");
         tracing::info!("stopping: answering what is at hand");
-        self.stop_listener.cancel();
-        self.listener.await??;
+        self.public_listener.stop().await?;
         self.stop_ingest.cancel();
         if tokio::time::timeout(self.patience, self.ingest.drained()).await.is_err() {
             // The workers first: to them, a stream that closes by itself is a failure.
@@ -335,8 +278,8 @@ impl Running {
         self.stop_job.cancel();
         self.stream.give(self.patience, &mut self.job).await??;
         self.stream.shutdown().await?;
-        self.stop_admin.cancel();
-        self.admin_listener.await??;
+        self.stop_looking.cancel();
+        self.admin_listener.stop().await?;
         tracing::info!("stopped");
         Ok(())
     }

@@ -5,90 +5,22 @@
 mod common;
 
 use std::{
-    sync::{
-        Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
-    },
     thread,
     time::{Duration, Instant},
 };
 
 use common::{
-    Client, Server,
+    Server,
     cluster::setup,
     eventually,
-    sales::{Request, Sale, Tally, check, retry},
+    load::Load,
+    sales::{Tally, check, retry},
 };
 use fluvio_testing::TestCluster;
 use random::Random;
 
 const SENDERS: u64 = 6;
 const ARGS: [&str; 2] = ["--checkpoint-interval", "200ms"];
-/// After a refusal.
-const PAUSE: Duration = Duration::from_millis(20);
-
-/// What the senders share.
-#[derive(Default)]
-struct Load {
-    tally: Mutex<Tally>,
-    acknowledged: AtomicU64,
-    refused: AtomicU64,
-    stop: AtomicBool,
-}
-
-impl Load {
-    /// Ends the senders when dropped, also by a panic.
-    fn stopper(&self) -> impl Drop {
-        struct Stopper<'a>(&'a AtomicBool);
-        impl Drop for Stopper<'_> {
-            fn drop(&mut self) {
-                self.0.store(true, Relaxed);
-            }
-        }
-        Stopper(&self.stop)
-    }
-
-    fn send(&self, id: u64, address: std::net::SocketAddr, first: u64) -> u64 {
-        let mut random = Random::stream(7, id);
-        let (mut client, mut number) = (Client::connect(address).ok(), first);
-        while !self.stop.load(Relaxed) {
-            let sales = 1 + random.below(20);
-            let request = Request::Bulk((0..sales).map(|n| Sale::of(id, number + n)).collect());
-            number += sales;
-            let position = client.as_mut().and_then(|client| request.send(client));
-            let counter = if position.is_some() { &self.acknowledged } else { &self.refused };
-            counter.fetch_add(1, Relaxed);
-            let lost = position.is_none();
-            self.tally.lock().unwrap().note(request, position.as_deref());
-            if lost {
-                thread::sleep(PAUSE);
-                client = Client::connect(address).ok();
-            }
-        }
-        number
-    }
-}
-
-/// Waits until so many more have been acknowledged, or refused.
-fn more(what: &str, counter: &AtomicU64, many: u64) {
-    let before = counter.load(Relaxed);
-    eventually(what, || (counter.load(Relaxed) >= before + many).then_some(()));
-}
-
-/// Lets clients send while `faults` happen.
-fn under_load(load: &Load, server: &Server, next: &mut u64, faults: impl FnOnce()) {
-    load.stop.store(false, Relaxed);
-    let first = *next;
-    thread::scope(|scope| {
-        let senders: Vec<_> = (0..SENDERS)
-            .map(|id| scope.spawn(move || load.send(id, server.public, first)))
-            .collect();
-        let stopper = load.stopper();
-        faults();
-        drop(stopper);
-        *next = senders.into_iter().map(|sender| sender.join().unwrap()).max().unwrap();
-    });
-}
 
 /// Sells nothing in every store.
 fn probe(server: &Server) -> Vec<u16> {
@@ -121,12 +53,12 @@ fn what_is_away_is_refused_and_the_rest_goes_on() {
     let args = [&ARGS[..], &["--fluvio", &address]].concat();
     let server = Server::start(data.path(), &args);
     let load = Load::default();
-    let mut next = 1;
-    under_load(&load, &server, &mut next, || {
-        more("purchases are taken", &load.acknowledged, 50);
+    load.send_to([&server]);
+    load.during(SENDERS, || {
+        load.more("purchases are taken", 50);
         // One SPU: its stores are refused, those of the other are not, nor are reads.
         cluster.kill_spu(0);
-        more("some are refused", &load.refused, 20);
+        load.more_refused("some are refused", 20);
         let (memory, outage) =
             (server.metric("process_resident_memory_bytes", &[]), Instant::now());
         let statuses = probe(&server);
@@ -137,24 +69,22 @@ fn what_is_away_is_refused_and_the_rest_goes_on() {
         let grown = server.metric("process_resident_memory_bytes", &[]) - memory;
         assert!(grown < 64e6, "{grown} bytes more after the outage");
         cluster.start_spu(0);
-        more("all are taken again", &load.acknowledged, 200);
+        load.more("all are taken again", 200);
         // The controller: everything goes on without it.
         cluster.kill_controller();
-        more("purchases are taken without the controller", &load.acknowledged, 100);
+        load.more("purchases are taken without the controller", 100);
         cluster.start_controller();
-        more("and with it again", &load.acknowledged, 100);
+        load.more("and with it again", 100);
         // Both.
         cluster.kill_controller();
         cluster.kill_spu(1);
-        more("some are refused", &load.refused, 20);
+        load.more_refused("some are refused", 20);
         cluster.start_controller();
         cluster.start_spu(1);
-        more("all are taken again", &load.acknowledged, 200);
+        load.more("all are taken again", 200);
     });
     // The server over the cluster.
-    under_load(&load, &server, &mut next, || {
-        more("purchases are taken", &load.acknowledged, 50);
-    });
+    load.during(SENDERS, || load.more("purchases are taken", 50));
     server.kill();
     let server = Server::start(data.path(), &args);
     finish(server, &mut load.tally.lock().unwrap());

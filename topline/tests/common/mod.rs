@@ -4,6 +4,7 @@
 
 mod client;
 pub(crate) mod cluster;
+pub(crate) mod load;
 pub(crate) mod sales;
 
 use std::{
