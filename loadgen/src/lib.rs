@@ -5,7 +5,8 @@
 //!   the existing clients;
 //! - [`replay`] reads recorded purchases from Parquet and CSV, and [`bulk`] sends them as fast as they
 //!   are taken;
-//! - [`load`] runs many clients, measures what they see, and says whether to believe it;
+//! - [`load`] runs many clients, measures what they see, and says whether to believe it; [`page`] puts that
+//!   into pages for people;
 //! - [`Tally`] counts what was acknowledged, in plain hash maps, and [`verify()`] compares every answer
 //!   of a server with it.
 //!
@@ -16,6 +17,7 @@ pub mod bulk;
 mod client;
 mod list;
 pub mod load;
+pub mod page;
 pub mod replay;
 mod report;
 pub mod shopping_day;

@@ -56,7 +56,8 @@ impl List {
         }
     }
 
-    fn is_course(self) -> bool {
+    /// Whether it is asked for by a call of the existing clients.
+    pub(crate) fn is_course(self) -> bool {
         matches!(self, Self::CourseStore(_) | Self::CourseItem(_))
     }
 

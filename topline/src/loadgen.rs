@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{IsTerminal, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     pin::pin,
     process::ExitCode,
     sync::Arc,
@@ -14,7 +14,10 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use comfy_table::{CellAlignment, Table};
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
-use loadgen::load::{self, Live, LoadArgs, Outputs, Stage, Summary};
+use loadgen::{
+    load::{self, Live, LoadArgs, Outputs, Stage, Summary, VerificationSummary},
+    page,
+};
 
 use crate::serve;
 
@@ -22,6 +25,9 @@ use crate::serve;
 const FAILED: u8 = 3;
 /// Answers differ from what was acknowledged.
 const DIFFERENT: u8 = 4;
+
+/// Ended by a second Ctrl-C, with nothing written.
+const INTERRUPTED: i32 = 130;
 
 /// A line under the header and no others.
 const TABLE_STYLE: &str = "     ──            ";
@@ -58,7 +64,7 @@ enum LoadgenCommand {
 struct RunArgs {
     #[command(flatten)]
     load: LoadArgs,
-    /// Name of the run, for comparisons [default: profile and clients]
+    /// Name of the run, for comparisons [default: the profile]
     #[arg(long, env = "TOPLINE_LOADGEN_NAME")]
     name: Option<String>,
     #[command(flatten)]
@@ -152,6 +158,9 @@ impl Files {
     }
 
     fn write(self, summary: &Summary) -> anyhow::Result<()> {
+        if let Some(html) = self.html {
+            html.write(&page::report_html(summary))?;
+        }
         if let Some(json) = self.json {
             json.write(&(serde_json::to_string_pretty(summary)? + "\n"))?;
         }
@@ -162,7 +171,7 @@ impl Files {
 /// `topline loadgen`.
 pub(crate) async fn run(args: LoadgenArgs) -> anyhow::Result<ExitCode> {
     match (args.command, args.url) {
-        (Some(LoadgenCommand::Compare(compare)), _) => bail!("{compare:?}"),
+        (Some(LoadgenCommand::Compare(args)), _) => compare(args),
         (None, Some(url)) => put_load(&url, args.run).await,
         (None, None) => bail!("there is no address of a server: see `topline loadgen --help`"),
     }
@@ -170,18 +179,48 @@ pub(crate) async fn run(args: LoadgenArgs) -> anyhow::Result<ExitCode> {
 
 async fn put_load(url: &str, args: RunArgs) -> anyhow::Result<ExitCode> {
     let mut files = Files::create(&args.files)?;
-    let name = args
-        .name
-        .clone()
-        .unwrap_or_else(|| format!("{} {}", args.load.profile.name(), args.load.clients));
+    let name = args.name.clone().unwrap_or_else(|| args.load.profile.name().to_owned());
     let live = Arc::new(Live::default());
     println!("{} against {url}, {} clients", args.load.profile.name(), args.load.clients);
     let running =
-        load::run(&args.load, url, &name, files.outputs(), Arc::clone(&live), serve::terminated());
+        load::run(&args.load, url, &name, files.outputs(), Arc::clone(&live), interrupted());
     let summary = watch(&live, &args.load, running).await?;
     show(&summary);
     files.write(&summary)?;
     Ok(exit_code(&summary))
+}
+
+/// `topline loadgen compare`.
+fn compare(args: CompareArgs) -> anyhow::Result<ExitCode> {
+    let runs = args.summaries.iter().map(|path| read_summary(path));
+    let runs = runs.collect::<anyhow::Result<Vec<_>>>()?;
+    if let Some(path) = args.html {
+        Output::create(path)?.write(&page::compare_html(&runs))?;
+    }
+    let markdown = page::compare_markdown(&runs);
+    match args.markdown {
+        Some(path) => Output::create(path)?.write(&markdown)?,
+        None => print!("{markdown}"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn read_summary(path: &Path) -> anyhow::Result<Summary> {
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Summary::parse(&text).with_context(|| {
+        format!("{} is not a summary of this program, as --json writes it", path.display())
+    })
+}
+
+/// Resolves at the first Ctrl-C or SIGTERM; the second ends the process.
+async fn interrupted() {
+    serve::terminated().await;
+    eprintln!("ending early: once more to end without a report");
+    tokio::spawn(async {
+        serve::terminated().await;
+        std::process::exit(INTERRUPTED);
+    });
 }
 
 fn exit_code(summary: &Summary) -> ExitCode {
@@ -320,9 +359,26 @@ fn show(summary: &Summary) {
     for verdict in &summary.verdicts {
         println!("{}", verdict.text);
     }
+    if let Some(found) = &summary.verification {
+        show_verification(found);
+    }
     for judged in &summary.thresholds {
         let word = if judged.failed { "FAILED" } else { "passed" };
         println!("{word}: {} (measured: {})", judged.condition, judged.measured);
+    }
+}
+
+fn show_verification(found: &VerificationSummary) {
+    for difference in &found.shown {
+        println!("different: {difference}");
+    }
+    println!(
+        "compared {} answers with what was acknowledged: {} differences",
+        HumanCount(found.answers),
+        HumanCount(found.differences)
+    );
+    for remark in &found.remarks {
+        println!("{remark}");
     }
 }
 

@@ -89,37 +89,60 @@ impl Collector {
     ) -> io::Result<Collected> {
         let mut collected = Collected::default();
         let mut open: BTreeMap<u64, Interval> = BTreeMap::new();
+        // The last complete interval, with its number. It is held back for what little may follow.
+        let mut last: Option<(u64, Interval)> = None;
         // The next interval of each thread that has not ended.
         let mut next = vec![Some(0_u64); self.threads];
         for (thread, interval) in messages {
             next[thread] = interval.as_ref().map(|interval| interval.index + 1);
             if let Some(interval) = interval {
-                let sum = open.entry(interval.index).or_default();
-                sum.kinds.add(&interval.kinds);
-                sum.cpu += interval.cpu;
+                open.entry(interval.index).or_default().add(&interval);
             }
             // What all threads have gone beyond is complete.
             let complete = next.iter().flatten().min().copied().unwrap_or(u64::MAX);
             while let Some(first) = open.first_entry().filter(|first| *first.key() < complete) {
                 let (index, interval) = first.remove_entry();
-                let number = u32::try_from(index).unwrap_or(u32::MAX);
-                log(self.interval * number, self.interval, &interval.kinds)?;
-                self.close(index, &interval, &mut collected);
+                self.show(&interval);
+                match &mut last {
+                    Some((_, last)) if interval.length < self.interval / 4 => {
+                        last.extend(&interval)
+                    }
+                    last => {
+                        if let Some((index, ended)) = last.replace((index, interval)) {
+                            self.close(index, &ended, &mut collected, &mut log)?;
+                        }
+                    }
+                }
             }
+        }
+        if let Some((index, ended)) = last {
+            self.close(index, &ended, &mut collected, &mut log)?;
         }
         Ok(collected)
     }
 
-    fn close(&self, index: u64, interval: &Interval, collected: &mut Collected) {
-        let seconds = self.interval.as_secs_f64();
-        let point = Point::new(index as f64 * seconds, seconds, interval);
-        self.live.p99_nanoseconds.store((point.p99 * 1e6) as u64, Ordering::Relaxed);
+    fn show(&self, interval: &Interval) {
+        let p99 = interval.kinds.latencies(|_| true).value_at_quantile(0.99);
+        self.live.p99_nanoseconds.store(p99, Ordering::Relaxed);
+    }
+
+    fn close(
+        &self,
+        index: u64,
+        interval: &Interval,
+        collected: &mut Collected,
+        log: &mut impl FnMut(Duration, Duration, &ByKind) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let from = self.interval * u32::try_from(index).unwrap_or(u32::MAX);
+        log(from, interval.length, &interval.kinds)?;
+        let point = Point::new(from.as_secs_f64(), interval);
         collected.totals.add(&interval.kinds);
         collected.series.push(point);
         if collected.series.len() > MOST_POINTS {
             let merged = collected.series.chunks(2).map(Point::merged).collect();
             collected.series = merged;
         }
+        Ok(())
     }
 }
 

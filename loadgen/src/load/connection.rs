@@ -229,9 +229,9 @@ mod tests {
             br#"{"stores":[{"itemID":5,"numberOfItems":7},{"itemID":6,"numberOfItems":7}]}"#;
         assert_eq!(StoreItemsBody::check(right), Ok(()));
         assert_eq!(ItemStoresBody::check(br#"{"stores":[]}"#), Ok(()));
-        let entries = vec![r#"{"itemID":5,"numberOfItems":7}"#; 11].join(",");
+        let entries = [r#"{"itemID":5,"numberOfItems":7}"#; 11].join(",");
         for wrong in [
-            "".to_owned(),
+            String::new(),
             "[]".to_owned(),
             r#"{"items":[]}"#.to_owned(),
             r#"{"stores":[],"more":1}"#.to_owned(),

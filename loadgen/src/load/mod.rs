@@ -19,6 +19,7 @@
 //! - Memory does not grow with the length of a run, but for what a comparison of the answers needs.
 
 mod args;
+mod check;
 mod collector;
 mod connection;
 mod csv_log;
@@ -44,8 +45,8 @@ pub use request::Kind;
 pub use run::{LoadError, Outputs, run};
 pub use schedule::Arrivals;
 pub use summary::{
-    ArrivalSummary, Bucket, ErrorKind, FORMAT, KindSummary, KindTotals, Latency, OwnSummary, Point,
-    PurchaseSummary, Severity, Summary, Verdict, VerificationSummary,
+    ArrivalSummary, Bucket, ErrorKind, FORMAT, KindSummary, KindTotals, Latency, NoSummary,
+    OwnSummary, Point, PurchaseSummary, Severity, Summary, Verdict, VerificationSummary,
 };
 pub use threshold::{InvalidThreshold, Judged, Threshold};
 pub use worker::{Live, Stage};

@@ -110,6 +110,24 @@ pub(crate) struct Interval {
     pub(crate) kinds: ByKind,
     /// CPU time of the thread.
     pub(crate) cpu: Duration,
+    /// How long it was: shorter than the others if the thread ended in it.
+    pub(crate) length: Duration,
+}
+
+impl Interval {
+    /// Adds what another thread has measured at the same time.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.kinds.add(&other.kinds);
+        self.cpu += other.cpu;
+        self.length = self.length.max(other.length);
+    }
+
+    /// Adds the interval that follows.
+    pub(crate) fn extend(&mut self, next: &Self) {
+        let length = self.length + next.length;
+        self.add(next);
+        self.length = length;
+    }
 }
 
 /// How often something happened, and how it was described the first time.
@@ -244,14 +262,15 @@ impl Recorder {
             return;
         }
         while self.window.index(now) > self.current.index {
-            self.hand_over();
+            self.hand_over(self.window.interval);
         }
     }
 
-    fn hand_over(&mut self) {
+    fn hand_over(&mut self, length: Duration) {
         let cpu = generator::thread_cpu();
         let next = Interval { index: self.current.index + 1, ..Interval::default() };
         let mut ended = std::mem::replace(&mut self.current, next);
+        ended.length = length;
         ended.cpu = cpu.saturating_sub(self.cpu);
         self.rest.cpu += ended.cpu;
         self.cpu = cpu;
@@ -260,9 +279,12 @@ impl Recorder {
 
     /// Hands over what is left.
     pub(crate) fn finish(mut self) -> Rest {
-        self.hand_over();
-        (self.intervals)(None);
+        self.roll(Instant::now());
         self.rest.elapsed = self.window.begin.elapsed();
+        let before = self.window.interval.as_nanos() * u128::from(self.current.index);
+        let before = Duration::from_nanos(u64::try_from(before).unwrap_or(u64::MAX));
+        self.hand_over(self.rest.elapsed.saturating_sub(before));
+        (self.intervals)(None);
         if let Some(csv) = self.csv {
             self.rest.csv_wait = csv.finish();
         }

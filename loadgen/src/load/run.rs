@@ -17,13 +17,14 @@ use tokio::{
 
 use super::{
     ArrivalSummary, CsvLog, ErrorKind, FORMAT, Live, LoadArgs, Outcome, OwnSummary, Profile,
-    PurchaseSummary, SettingsError, Stage, Summary,
+    PurchaseSummary, SettingsError, Stage, Summary, check,
     collector::{Collected, Collector},
     connection::Target,
     generator::{self, Machine},
     ledger::Ledger,
     pacer::{Paced, Pacer},
     recorder::{Recorder, Rest, Window, histogram},
+    request::Request,
     schedule::Schedule,
     seed,
     source::{Day, Mix, Source, Tape},
@@ -71,6 +72,23 @@ pub enum LoadError {
         /// What was said.
         message: String,
     },
+    /// The comparison of answers needs a server without purchases.
+    #[error(
+        "the server has purchases already: --verify compares every answer with what this run sends, so \
+         it needs a server that had nothing before"
+    )]
+    NotFresh,
+    /// The server does not answer before anything is measured.
+    #[error("the server does not answer as expected ({outcome}): {message}")]
+    NoAnswer {
+        /// How the request ended.
+        outcome: Outcome,
+        /// What was said.
+        message: String,
+    },
+    /// The answers could not be compared.
+    #[error("comparing the answers with what was acknowledged")]
+    Verify(#[source] Failure),
     /// What was sent before the warm-up does not show.
     #[error("seeding: the server does not show what it has acknowledged")]
     NotShown(#[source] Failure),
@@ -151,11 +169,21 @@ impl Running<'_> {
         let target = Target::new(self.url, args.write_token.clone(), args.timeout);
         let target = Arc::new(target);
         let source = self.source(&key).await?;
-        let seeded = self.seed(&target, &source).await?;
-        let seeded_count = seeded.acknowledged;
-        let source = Arc::new(source);
-        let measured = self.measure(target, source, outputs).await?;
-        Ok(self.summarise(measured, seeded, seeded_count))
+        if args.verify {
+            check::ensure_fresh(&target, Request::StoreItems(source.first_store())).await?;
+        }
+        let mut ledger = self.seed(&target, &source).await?;
+        let seeded = ledger.acknowledged;
+        let mut measured = self.measure(Arc::clone(&target), Arc::new(source), outputs).await?;
+        for brought in &mut measured.brought {
+            ledger.merge(std::mem::take(&mut brought.ledger));
+        }
+        let mut summary = self.summarise(measured, &ledger, seeded);
+        if args.verify {
+            self.live.enter(Stage::Verifying);
+            summary.verification = Some(check::check(&self.client, &target, ledger).await?);
+        }
+        Ok(summary)
     }
 
     async fn source(&self, key: &str) -> Result<Source, LoadError> {
@@ -330,7 +358,7 @@ impl Running<'_> {
         ((first, second), joined)
     }
 
-    fn summarise(&self, measured: Measured, mut ledger: Ledger, seeded: u64) -> Summary {
+    fn summarise(&self, measured: Measured, ledger: &Ledger, seeded: u64) -> Summary {
         let args = self.args;
         let wall = measured.wall();
         let wall_seconds = wall.as_secs_f64();
@@ -340,8 +368,7 @@ impl Running<'_> {
         let verdicts = verdicts(&own, &total, arrivals.as_ref(), wall_seconds);
         let mut errors = std::collections::BTreeMap::new();
         let Measured { collected, brought, began, stopped, .. } = measured;
-        for Brought { rest, ledger: theirs } in brought {
-            ledger.merge(theirs);
+        for Brought { rest, .. } in brought {
             for (outcome, (count, first)) in rest.outcomes {
                 errors.entry(outcome).or_insert((0, first)).0 += count;
             }

@@ -303,3 +303,13 @@ pub(crate) enum Source {
     Day(Day),
     Tape(Tape),
 }
+
+impl Source {
+    /// A store that purchases will be of.
+    pub(crate) fn first_store(&self) -> StoreId {
+        match self {
+            Self::Mix(_) | Self::Day(_) => StoreId(1),
+            Self::Tape(tape) => tape.baskets.first().map_or(StoreId(1), |basket| basket.store),
+        }
+    }
+}

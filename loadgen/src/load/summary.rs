@@ -63,6 +63,36 @@ pub struct Summary {
     pub series: Vec<Point>,
 }
 
+/// Text that is no [`Summary`].
+#[derive(Debug, thiserror::Error)]
+pub enum NoSummary {
+    /// Not JSON of its form.
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    /// Of another version.
+    #[error("its form is version {0}, this program reads version {FORMAT}")]
+    Format(u32),
+}
+
+impl Summary {
+    /// Reads what was written to a JSON file.
+    ///
+    /// # Errors
+    /// [`NoSummary`].
+    pub fn parse(text: &str) -> Result<Self, NoSummary> {
+        #[derive(Deserialize)]
+        struct Version {
+            format: u32,
+        }
+        let Version { format } = serde_json::from_str(text)?;
+        if format == FORMAT {
+            Ok(serde_json::from_str(text)?)
+        } else {
+            Err(NoSummary::Format(format))
+        }
+    }
+}
+
 /// Counts and response times of all requests.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -344,7 +374,8 @@ pub struct Point {
 }
 
 impl Point {
-    pub(crate) fn new(at: f64, seconds: f64, interval: &Interval) -> Self {
+    pub(crate) fn new(at: f64, interval: &Interval) -> Self {
+        let seconds = interval.length.as_secs_f64().max(1e-3);
         let all = interval.kinds.latencies(|_| true);
         let sum = |count: fn(&KindRecord) -> u64| {
             interval.kinds.iter().map(|(_, record)| count(record)).sum()

@@ -4,6 +4,8 @@
 
 #![allow(dead_code, reason = "every test uses a part of it")]
 
+pub(crate) mod raw;
+
 use std::{
     cmp::Reverse,
     collections::{HashMap, HashSet},
@@ -45,6 +47,8 @@ pub(crate) struct Behaviour {
     pub(crate) tamper: Box<Tamper>,
     /// What happens to the n-th POST, from 0.
     pub(crate) fate: Box<dyn Fn(usize) -> Fate + Send + Sync>,
+    /// Whether answers say how far the stream is.
+    pub(crate) positions: bool,
     /// Whether a line of the bulk call is rejected.
     pub(crate) rejects: Box<dyn Fn(&Value) -> bool + Send + Sync>,
 }
@@ -54,6 +58,7 @@ impl Default for Behaviour {
         Self {
             tamper: Box::new(|_, list| list),
             fate: Box::new(|_| Fate::Taken),
+            positions: true,
             rejects: Box::new(|_| false),
         }
     }
@@ -156,11 +161,11 @@ impl Fake {
         if fate == Fate::AnswerLost {
             return error(StatusCode::INTERNAL_SERVER_ERROR, "forgot what I was about to say");
         }
-        warp::http::Response::builder()
-            .status(status)
-            .header("topline-position", format!("0:{}", state.applied))
-            .body(answer)
-            .unwrap()
+        let mut response = warp::http::Response::builder().status(status);
+        if self.behaviour.positions {
+            response = response.header("topline-position", format!("0:{}", state.applied));
+        }
+        response.body(answer).unwrap()
     }
 
     fn take_bulk(&self, state: &mut State, body: &[u8]) -> String {

@@ -1,0 +1,9 @@
+//! Pages for people: one file each, with everything in it, light or dark as the reader has it.
+
+mod compare;
+mod html;
+mod report;
+mod svg;
+
+pub use compare::{compare_html, compare_markdown};
+pub use report::report_html;
