@@ -12,7 +12,7 @@ use std::{
 use tokio::sync::oneshot;
 use tokio_postgres::NoTls;
 
-use super::{Client, servers};
+use super::{Client, proxy::Proxy, servers};
 
 /// How often something is looked at that cannot be waited for, and how many times.
 const POLL: Duration = Duration::from_millis(20);
@@ -25,6 +25,8 @@ pub(crate) struct Deployment {
     args: Vec<String>,
     /// Connection string of its database.
     database: String,
+    /// The way to the broker, if it has one.
+    broker: Option<Proxy>,
 }
 
 /// The program of a design, running. Killed when dropped.
@@ -39,16 +41,19 @@ impl Deployment {
     pub(crate) async fn direct_database() -> Option<Self> {
         let (database, _) = create_database(servers::postgres()?).await;
         let args = vec!["--database".to_owned(), database.clone()];
-        Some(Self { program: env!("CARGO_BIN_EXE_direct-database"), args, database })
+        Some(Self { program: env!("CARGO_BIN_EXE_direct-database"), args, database, broker: None })
     }
 
     pub(crate) async fn queue_and_memory() -> Option<Self> {
         let (postgres, rabbitmq) = (servers::postgres(), servers::rabbitmq());
         let (database, name) = create_database(postgres?).await;
+        let (_, address) = rabbitmq?.split_once('@').expect("a user before the address");
+        let proxy = Proxy::start(address.trim_end_matches("/%2f")).await;
+        let broker = format!("amqp://guest:guest@{}/%2f", proxy.address);
         // The broker is shared; the names are not.
-        let args = ["--database", &database, "--broker", rabbitmq?, "--prefix", &name];
-        let args = args.map(str::to_owned).into();
-        Some(Self { program: env!("CARGO_BIN_EXE_queue-and-memory"), args, database })
+        let args = ["--database", &database, "--broker", &broker, "--prefix", &name];
+        let (program, args) = (env!("CARGO_BIN_EXE_queue-and-memory"), args.map(str::to_owned));
+        Some(Self { program, args: args.into(), database, broker: Some(proxy) })
     }
 
     /// Starts the program and waits until it is ready.
@@ -102,7 +107,18 @@ impl Deployment {
         self.program.ends_with("direct-database")
     }
 
-    /// A row of a query on the database.
+    /// Cuts all connections of the program to its servers.
+    pub(crate) async fn cut_connections(&self) {
+        if let Some(broker) = &self.broker {
+            broker.cut();
+        }
+        let of_the_program = "application_name = 'topline-baselines'";
+        let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+            WHERE datname = current_database() AND";
+        self.query(&format!("{sql} {of_the_program}")).await;
+    }
+
+    /// The rows of a query on the database.
     pub(crate) async fn query(&self, sql: &str) -> Vec<tokio_postgres::Row> {
         let (client, connection) =
             tokio_postgres::connect(&self.database, NoTls).await.expect("it runs");

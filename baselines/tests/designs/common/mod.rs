@@ -2,8 +2,10 @@
 
 pub(crate) mod client;
 pub(crate) mod deployment;
+mod proxy;
 pub(crate) mod servers;
 pub(crate) mod tally;
+pub(crate) mod unique;
 
 pub(crate) use client::Client;
 pub(crate) use deployment::{Baseline, Deployment};
