@@ -25,6 +25,7 @@ PROGRAMS = {"fluvio": "fluvio-run", "nginx-unprivileged": "nginx"}
 PATIENCE = 120.0
 PAUSE = 0.1
 RESTARTS = 10
+CONTAIN = Path(__file__).parent / "contain"
 
 
 def eventually(what, check, patience=PATIENCE):
@@ -54,6 +55,17 @@ def get(address, port, path, headers=None, method="GET", body=None):
 def die_with_parent():
     """However the tests end, what they started ends."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
+def can_contain():
+    """Whether processes can be given what their containers give them: a read-only root, a user without rights."""
+    try:
+        return subprocess.run(
+            ["unshare", "--mount", CONTAIN, "65532", "", "sh", "-c", "! touch /tmp/topline-k8s-contained"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        ).returncode == 0
+    except FileNotFoundError:
+        return False
 
 
 @dataclass
@@ -95,7 +107,9 @@ class System:
     def __init__(self, manifests):
         self.manifests = manifests
         self.fluvio = shutil.which("fluvio-run")
+        self.contained = can_contain()
         self.directory = Path(tempfile.mkdtemp(prefix="topline-k8s-"))
+        self.directory.chmod(0o755)
         net = f"127.{random.randint(16, 250)}.{random.randint(1, 250)}"
         self.spare = f"{net}.250"
         self.references = set()
@@ -178,9 +192,32 @@ class System:
             arguments = ["serve", *arguments[1:]]
             if pod.component == "job":
                 environment["TOPLINE_LISTEN"] = "0.0.0.0:0"
-        running.arguments = [self.program(pod), *(self.here(running, a) for a in arguments)]
+        running.arguments = [self._own(self.program(pod)), *(self.here(running, a) for a in arguments)]
         running.environment = {k: self.here(running, v) for k, v in environment.items()}
         running.environment["HOSTNAME"] = pod.name
+
+        if self.contained:
+            self._contain(running)
+
+    def _own(self, program):
+        """A copy of a program where every user finds it."""
+        copy = self.directory / Path(program).name
+        if not copy.exists():
+            shutil.copy(program, copy)
+        return str(copy)
+
+    def _contain(self, running):
+        user = str(running.pod.spec["securityContext"]["runAsUser"])
+        writable = [running.directory / "data"] if not self.fluvio else []
+        for mount in running.pod.container.get("volumeMounts", []):
+            if not mount.get("readOnly"):
+                writable.append(running.directory / mount["name"])
+        for place in writable:
+            place.mkdir(exist_ok=True)
+            shutil.chown(place, int(user), int(user))
+        places = ":".join(map(str, writable))
+        running.arguments = ["unshare", "--mount", str(CONTAIN), user, places, *running.arguments]
+        running.environment.setdefault("PATH", os.environ["PATH"])
 
     def here(self, running, text):
         """The same text with paths and addresses of this machine."""

@@ -9,12 +9,14 @@ import unittest
 
 from load import JSON, TOKEN, Load, today
 from manifests import Manifests
-from system import System, eventually, get
+from system import System, can_contain, eventually, get
 
 
 def setUpModule():
     if not shutil.which("fluvio-run"):
         print("\nskipped: no fluvio-run: the roles run as `topline serve`, Fluvio's containers do not run")
+    if not can_contain():
+        print("\nskipped: no mount namespaces: the processes run with the rights of the tests, and may write anywhere")
     if not shutil.which("nginx"):
         print("\nskipped: no nginx: the gateway does not run")
 
