@@ -67,6 +67,7 @@ impl Bound {
         flag: &str,
         config: ListenerConfig,
     ) -> anyhow::Result<Self> {
+        config.tls.check()?;
         let listener = bind(address).with_context(|| {
             format!(
                 "cannot listen on {address}; choose another address with {flag}, such as {flag} \

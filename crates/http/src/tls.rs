@@ -73,6 +73,14 @@ pub enum TlsError {
 }
 
 impl TlsFiles {
+    /// Looks at the files, if any are given, before a listener is made with them.
+    ///
+    /// # Errors
+    /// [`TlsError`] if they cannot be used.
+    pub fn check(&self) -> Result<(), TlsError> {
+        self.load().map(drop)
+    }
+
     /// Reads the files, if any are given.
     pub(crate) fn load(&self) -> Result<Option<Arc<Identity>>, TlsError> {
         let (Some(cert), Some(key)) = (&self.tls_cert, &self.tls_key) else { return Ok(None) };
