@@ -44,7 +44,7 @@ const LINES_PER_BATCH: usize = LINES_PER_PURCHASE * PURCHASES_PER_BATCH;
 const START_MILLIS: i64 = 1_609_459_200_000;
 const SPAN_MILLIS: usize = 48 * 3600 * 1000;
 /// As the workers of a job have it.
-const TARGET_BYTES: usize = 128 << 10;
+const TARGET_BYTES: usize = 512 << 10;
 /// Names the directory of the files in the process that is the replica.
 const DIRECTORY: &str = "TOPLINE_BENCH_FEED";
 
@@ -146,7 +146,7 @@ impl Shop {
 struct NoSide;
 
 impl SideOutput for NoSide {
-    fn late(&mut self, _: Offset, _: &Purchase) {}
+    fn late(&mut self, _: Offset, _: u32, _: &Purchase) {}
 }
 
 /// A worker of one partition.
@@ -266,8 +266,7 @@ fn bytes_by(shop: &mut Shop, worker: &mut Worker, batches: usize) {
             in_purchases += batch.encode().len();
             worker.apply(&batch);
         }
-        let (progress, mut records, begun) =
-            (*worker.state.progress(), Vec::new(), Instant::now());
+        let (progress, mut records, begun) = (*worker.state.progress(), Vec::new(), Instant::now());
         let mut flush = worker.feed.delta(&progress, |record| records.push(record));
         worker.state.flush(&mut Both(&mut contents, &mut flush));
         made += begun.elapsed();
@@ -332,6 +331,7 @@ fn replica() {
     println!("|---|---:|---:|---:|---:|---:|");
     for run in 1..=RUNS {
         print!("| {run} ");
+        std::io::stdout().flush().expect("written");
         let this = env::current_exe().expect("the path of this program");
         let status = Command::new(this).env(DIRECTORY, &directory).status().expect("a process");
         assert!(status.success(), "the replica failed");
@@ -382,7 +382,7 @@ impl FeedFile {
 
     /// As in the workers of a job.
     fn wants_keyframe(&self) -> bool {
-        self.delta_bytes > (4 << 20) + 2 * self.keyframe_bytes
+        self.delta_bytes > (4 << 20) + self.keyframe_bytes
     }
 }
 
@@ -413,12 +413,14 @@ fn write_feeds(directory: &Path) {
     let sum = |of: fn(&FeedFile) -> usize| feeds.iter().map(of).sum::<usize>();
     println!(
         "{} pairs; keyframes of {} bytes; deltas of {} bytes for {} lines",
-        sum(|feed| feed.worker.state.pairs() as usize),
+        sum(|feed| feed.worker.state.pairs()),
         sum(|feed| feed.keyframe_bytes),
         sum(|feed| feed.delta_bytes),
         sum(|feed| feed.delta_lines),
     );
-    feeds.iter_mut().for_each(|feed| feed.file.flush().expect("written"));
+    for feed in &mut feeds {
+        feed.file.flush().expect("written");
+    }
 }
 
 /// Reads the feeds into a view, and prints how long it took.

@@ -92,6 +92,7 @@ impl Bench {
             stamp: self.progress.next,
             progress: &self.progress,
             replace,
+            complete: false,
             totals,
             ids,
             counts,

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use model::{BusinessDate, Offset, Partition, Timestamp};
 use parking_lot::Mutex;
-use window::EntityUpdate;
+use window::{EntityUpdate, Progress};
 
 use crate::{render::RenderCache, rows::Rows, shape::Shape};
 
@@ -39,7 +39,46 @@ pub(crate) struct Part {
     pub(crate) rows: Rows,
 }
 
-/// What an update has changed.
+/// New values of an entity, as in [`EntityUpdate`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Change<'a> {
+    pub(crate) stamp: Offset,
+    pub(crate) progress: &'a Progress,
+    pub(crate) replace: bool,
+    pub(crate) totals: Totals<'a>,
+    pub(crate) ids: &'a [u64],
+    pub(crate) counts: &'a [u64],
+    pub(crate) removed: &'a [u64],
+}
+
+/// Where the totals of an entity are known from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Totals<'a> {
+    Given(&'a [u64]),
+    /// All pairs of the entity are rows: they are the sums of their counts.
+    Summed,
+}
+
+impl<'a> Change<'a> {
+    pub(crate) fn of(update: &EntityUpdate<'a>) -> Self {
+        let EntityUpdate { stamp, progress, replace, totals, ids, counts, removed, .. } = *update;
+        Self { stamp, progress, replace, totals: Totals::Given(totals), ids, counts, removed }
+    }
+
+    /// Whether something was sold in any window.
+    pub(crate) fn has_sales(&self) -> bool {
+        let counts = match self.totals {
+            Totals::Given(totals) => totals,
+            Totals::Summed => self.counts,
+        };
+        counts.iter().any(|&count| count > 0)
+    }
+}
+
+/// The most slots there are: a bit each in [`Applied::dirty`].
+const MAX_SLOTS: usize = u16::BITS as usize;
+
+/// What a change has brought about.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Applied {
     /// Bit per slot: whether the total of the entity may enter, leave or move in a chain-wide list.
@@ -66,9 +105,9 @@ impl Cell {
         size_of::<Self>() + 8 * (slots + 1)
     }
 
-    /// Takes over an update of `partition`; `None` if it is older than what is known.
+    /// Takes over a change in `partition`; `None` if it is older than what is known.
     ///
-    /// With `rewind`, an update that replaces everything is taken even if it is older: a new run of
+    /// With `rewind`, a change that replaces everything is taken even if it is older: a new run of
     /// the core starts from there, and its further updates build on it.
     ///
     /// `bounds` says, per slot, from which total on the chain-wide lists want to hear of a change. It
@@ -76,7 +115,7 @@ impl Cell {
     pub(crate) fn apply(
         &mut self,
         partition: Partition,
-        update: &EntityUpdate<'_>,
+        change: &Change<'_>,
         shape: &Shape,
         bounds: &[AtomicU64],
         rewind: bool,
@@ -92,19 +131,24 @@ impl Cell {
             }
         };
         let part = &mut self.parts[at];
-        if update.stamp < part.stamp && !(rewind && update.replace) {
+        if change.stamp < part.stamp && !(rewind && change.replace) {
             return None;
         }
         self.version += 1;
         let (rows, bytes) = (part.rows.len() as isize, part.rows.bytes() as isize);
-        part.take_rows(update, shape);
+        let mut totals = [0; MAX_SLOTS];
+        let totals = &mut totals[..shape.slots];
+        part.take_rows(change, shape, totals);
+        if let Totals::Given(given) = change.totals {
+            totals.copy_from_slice(given);
+        }
         applied.rows += part.rows.len() as isize - rows;
         applied.bytes += part.rows.bytes() as isize - bytes;
-        let turned = part.newest_date != update.progress.newest_date;
-        part.stamp = update.stamp;
-        part.clock = update.progress.clock;
-        part.newest_date = update.progress.newest_date;
-        for (slot, (total, &new)) in part.totals.iter_mut().zip(update.totals).enumerate() {
+        let turned = part.newest_date != change.progress.newest_date;
+        part.stamp = change.stamp;
+        part.clock = change.progress.clock;
+        part.newest_date = change.progress.newest_date;
+        for (slot, (total, &new)) in part.totals.iter_mut().zip(&*totals).enumerate() {
             if *total == new && !(turned && shape.is_day(slot)) {
                 continue;
             }
@@ -177,28 +221,40 @@ impl Part {
         size_of::<Self>() + 8 * slots
     }
 
-    fn take_rows(&mut self, update: &EntityUpdate<'_>, shape: &Shape) {
-        if update.replace {
-            self.rows.replace(update.ids, update.counts);
+    /// Takes over the rows, and says what the totals are if all pairs are rows.
+    fn take_rows(&mut self, change: &Change<'_>, shape: &Shape, totals: &mut [u64]) {
+        if change.replace {
+            self.rows.replace(change.ids, change.counts);
+            for counts in change.counts.chunks_exact(shape.slots) {
+                add(totals, counts);
+            }
             return;
         }
-        if self.newest_date != update.progress.newest_date {
-            self.clear_closed(update.progress.newest_date, shape);
+        totals.copy_from_slice(&self.totals);
+        if self.newest_date != change.progress.newest_date {
+            self.clear_closed(change.progress.newest_date, shape, totals);
         }
-        self.rows.merge(update.ids, update.counts, shape.slots);
-        self.rows.remove(update.removed, shape.slots);
+        self.rows.merge(change.ids, change.counts, totals);
+        self.rows.remove(change.removed, shape.slots);
     }
 
     /// Empties the slots of the dates that are not open at `newest`: a row without a sale since is
     /// not handed on again, and another date takes its slot.
-    fn clear_closed(&mut self, newest: Option<BusinessDate>, shape: &Shape) {
+    fn clear_closed(&mut self, newest: Option<BusinessDate>, shape: &Shape, totals: &mut [u64]) {
         let Some(before) = self.newest_date else { return };
         for date in shape.layout.open_dates(before) {
             if shape.open_slot(date, newest).is_none()
                 && let Some(slot) = shape.layout.day_slot(date)
             {
                 self.rows.clear_slot(slot, shape.slots);
+                totals[slot] = 0;
             }
         }
+    }
+}
+
+fn add(totals: &mut [u64], counts: &[u64]) {
+    for (total, count) in totals.iter_mut().zip(counts) {
+        *total = total.wrapping_add(*count);
     }
 }

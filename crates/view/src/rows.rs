@@ -75,16 +75,17 @@ impl Rows {
         }
     }
 
-    /// Overwrites the rows that are there and inserts the others. `ids` must ascend.
-    pub(crate) fn merge(&mut self, ids: &[u64], counts: &[u64], stride: usize) {
+    /// Overwrites the rows that are there and inserts the others. `ids` must ascend. `sums`, one for each slot, get
+    /// what has been added less what has been taken away.
+    pub(crate) fn merge(&mut self, ids: &[u64], counts: &[u64], sums: &mut [u64]) {
         if let Self::Narrow(table) = self
             && !(fit(ids) && fit(counts))
         {
             *self = Self::Wide(table.widen());
         }
         match self {
-            Self::Narrow(table) => table.merge(ids, counts, stride),
-            Self::Wide(table) => table.merge(ids, counts, stride),
+            Self::Narrow(table) => table.merge(ids, counts, sums),
+            Self::Wide(table) => table.merge(ids, counts, sums),
         }
     }
 
@@ -118,8 +119,10 @@ fn fit(values: &[u64]) -> bool {
     values.iter().all(|&value| u32::try_from(value).is_ok())
 }
 
-fn store<W: Word>(to: &mut [W], from: &[u64]) {
-    for (to, &from) in to.iter_mut().zip(from) {
+/// Overwrites a row, and adds to `sums` by how much it has grown.
+fn store<W: Word>(to: &mut [W], from: &[u64], sums: &mut [u64]) {
+    for ((to, &from), sum) in to.iter_mut().zip(from).zip(sums) {
+        *sum = sum.wrapping_add(from).wrapping_sub((*to).into());
         *to = W::of(from);
     }
 }
@@ -147,23 +150,29 @@ impl<W: Word> Table<W> {
         self.counts.extend(counts.iter().map(|&count| W::of(count)));
     }
 
-    fn merge(&mut self, ids: &[u64], counts: &[u64], stride: usize) {
-        let mut missing = 0;
+    fn merge(&mut self, ids: &[u64], counts: &[u64], sums: &mut [u64]) {
+        let (stride, mut missing) = (sums.len(), 0);
         for (&id, row) in ids.iter().zip(counts.chunks_exact(stride)) {
             match Self::find(&self.ids, id) {
-                Ok(at) => store(&mut self.counts[at * stride..][..stride], row),
+                Ok(at) => store(&mut self.counts[at * stride..][..stride], row, sums),
                 Err(_) => missing += 1,
             }
         }
         if missing > 0 {
-            self.insert_missing(ids, counts, stride, missing);
+            self.insert_missing(ids, counts, sums, missing);
         }
     }
 
     /// Inserts, from the greatest down, those of `ids` that are not there: each block of old rows
     /// moves once, straight to its place.
-    fn insert_missing(&mut self, ids: &[u64], counts: &[u64], stride: usize, mut missing: usize) {
-        let mut old_end = self.ids.len();
+    fn insert_missing(
+        &mut self,
+        ids: &[u64],
+        counts: &[u64],
+        sums: &mut [u64],
+        mut missing: usize,
+    ) {
+        let (stride, mut old_end) = (sums.len(), self.ids.len());
         self.ids.resize(old_end + missing, W::default());
         self.counts.resize((old_end + missing) * stride, W::default());
         for (&id, row) in ids.iter().zip(counts.chunks_exact(stride)).rev() {
@@ -172,7 +181,9 @@ impl<W: Word> Table<W> {
             self.counts.copy_within(at * stride..old_end * stride, (at + missing) * stride);
             missing -= 1;
             self.ids[at + missing] = W::of(id);
-            store(&mut self.counts[(at + missing) * stride..][..stride], row);
+            let place = &mut self.counts[(at + missing) * stride..][..stride];
+            place.fill(W::default());
+            store(place, row, sums);
             old_end = at;
             if missing == 0 {
                 return;
@@ -262,6 +273,15 @@ mod tests {
         prop_oneof![80 => 0_u64..1000, 1 => u64::from(u32::MAX) / 7..u64::from(u32::MAX)]
     }
 
+    /// Of the counts of all rows, by slot.
+    fn sums(rows: &Rows) -> Vec<u64> {
+        let mut sums = vec![0_u64; STRIDE];
+        for row in stored(rows).1.chunks_exact(STRIDE) {
+            sums.iter_mut().zip(row).for_each(|(sum, count)| *sum += count);
+        }
+        sums
+    }
+
     proptest! {
         #[test]
         fn rows_behave_like_a_map(
@@ -283,8 +303,10 @@ mod tests {
                         model.retain(|id, _| !values.contains_key(id));
                     }
                     _ => {
-                        rows.merge(&ids, &counts, STRIDE);
+                        let mut totals = sums(&rows);
+                        rows.merge(&ids, &counts, &mut totals);
                         model.extend(values);
+                        prop_assert_eq!(totals, sums(&rows));
                     }
                 }
                 prop_assert_eq!(stored(&rows), flat(&model));

@@ -3,10 +3,10 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use model::{BusinessDate, Partition};
-use window::{EntityUpdate, FinalDay, Progress, Sink};
+use window::{Entity, EntityUpdate, FinalDay, Progress, Sink};
 
 use crate::{
-    cell::{Applied, Cell},
+    cell::{Applied, Cell, Change},
     chain::Dirty,
     index::IndexKind,
     shape::Shape,
@@ -111,17 +111,32 @@ impl PartitionWriter {
         self.view.add_size(std::mem::take(&mut self.rows), std::mem::take(&mut self.bytes));
     }
 
-    fn apply(&mut self, kind: IndexKind, id: u64, update: &EntityUpdate<'_>) -> Option<Applied> {
+    fn apply(&mut self, kind: IndexKind, id: u64, change: &Change<'_>) -> Option<Applied> {
         let shape = &self.view.shape;
         let index = self.view.index(kind);
         let bounds = index.chain.bounds();
         // An entity is known once something was sold.
-        if update.totals.iter().any(|&total| total > 0) {
+        if change.has_sales() {
             let mut cell = index.cells.entry(id).or_insert_with(|| Cell::new(shape.slots));
-            cell.apply(self.partition, update, shape, bounds, self.rewind)
+            cell.apply(self.partition, change, shape, bounds, self.rewind)
         } else {
             let mut cell = index.cells.get_mut(&id)?;
-            cell.apply(self.partition, update, shape, bounds, self.rewind)
+            cell.apply(self.partition, change, shape, bounds, self.rewind)
+        }
+    }
+
+    /// Takes over new values of an entity.
+    pub(crate) fn change(&mut self, entity: Entity, change: &Change<'_>) {
+        let (kind, id) = IndexKind::place(entity);
+        self.fill();
+        let Some(applied) = self.apply(kind, id, change) else { return };
+        self.rows += applied.rows;
+        self.bytes += applied.bytes;
+        if applied.dirty != 0 {
+            match kind {
+                IndexKind::Stores => self.dirty_stores.push((id, applied.dirty)),
+                IndexKind::Items => self.dirty_items.push((id, applied.dirty)),
+            }
         }
     }
 
@@ -177,17 +192,7 @@ impl Sink for PartitionWriter {
     }
 
     fn entity(&mut self, update: EntityUpdate<'_>) {
-        let (kind, id) = IndexKind::place(update.entity);
-        self.fill();
-        let Some(applied) = self.apply(kind, id, &update) else { return };
-        self.rows += applied.rows;
-        self.bytes += applied.bytes;
-        if applied.dirty != 0 {
-            match kind {
-                IndexKind::Stores => self.dirty_stores.push((id, applied.dirty)),
-                IndexKind::Items => self.dirty_items.push((id, applied.dirty)),
-            }
-        }
+        self.change(update.entity, &Change::of(&update));
     }
 
     /// Publishes the flush: first the chain-wide lists, then the position, then the end of what has

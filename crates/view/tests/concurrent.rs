@@ -101,6 +101,7 @@ impl Shop {
             stamp: progress.next,
             progress,
             replace: false,
+            complete: false,
             totals,
             ids,
             counts,

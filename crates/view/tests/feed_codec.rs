@@ -32,6 +32,7 @@ fn update<'a>(progress: &'a Progress, totals: &'a [u64]) -> EntityUpdate<'a> {
         stamp: progress.next,
         progress,
         replace: true,
+        complete: false,
         totals,
         ids: &[],
         counts: &[],
@@ -89,11 +90,11 @@ fn records_have_the_bytes_they_always_had() {
     };
     assert_eq!(
         hex(&first),
-        "013f6de1e6837ab1d00308070605040302012b02020100000501da0f01da0f00010200000002070f840182018401020203030200a902198201000000"
+        "023a9b5fc6008552820308070605040302012b02020100000501da0f01da0f000102001928b52ffd2019c90000000002070f840182018401020203030200a902198201000000"
     );
     assert_eq!(
         hex(&second),
-        "010e89eba9c90e02f10208070605040302012b0202010100050601dc0f01dc0f0001020150020100010709020309010300011101808080808020100100020104"
+        "02c70bd98207d26cff0208070605040302012b0202010100050601dc0f01dc0f00010201501b28b52ffd201bd90000020100010709020309010300011101808080808020100100020104"
     );
 }
 
@@ -113,7 +114,7 @@ fn seal(record: &mut [u8]) {
     if record.len() >= 9 {
         let checksum = xxh3_64(&record[9..]).to_le_bytes();
         record[1..9].copy_from_slice(&checksum);
-        record[0] = 1;
+        record[0] = 2;
     }
 }
 
@@ -229,8 +230,8 @@ fn a_record_for_somebody_else_is_refused_with_the_reason() {
 
     let mut replica = Replica::new(view.writer(Partition(1)));
     let mut newer = record.to_vec();
-    newer[0] = 2;
-    assert_eq!(refused(&mut replica, &newer), FeedError::Version(2));
+    newer[0] = 3;
+    assert_eq!(refused(&mut replica, &newer), FeedError::Version(3));
     let long = vec![1; model::MAX_RECORD_BYTES + 1];
     assert_eq!(refused(&mut replica, &long), FeedError::TooLong(long.len()));
 
@@ -299,5 +300,5 @@ fn the_last_record_says_where_to_start() {
     assert_eq!(Replica::start(Some(&first[0])), Ok(None), "it is not known to be complete");
     writer.keyframe_acknowledged(Offset(40));
     assert_eq!(Replica::start(Some(&delta(&mut writer)[0])), Ok(Some(Offset(40))));
-    assert_eq!(Replica::start(Some(&[1; 40])), Err(FeedError::Checksum));
+    assert_eq!(Replica::start(Some(&[2; 40])), Err(FeedError::Checksum));
 }

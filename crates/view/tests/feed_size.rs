@@ -13,11 +13,11 @@ const BATCHES_PER_FLUSH: usize = 5_000 / LINES;
 const WARM_UP: usize = 40;
 const MEASURED: usize = 20;
 
-/// A line leaves traces in the lists of a store and of an item, and again when it leaves a window.
-const MAX_BYTES_PER_LINE: f64 = 36.0;
+/// A line changes the counts of its pair in all windows, and again when it leaves each.
+const MAX_BYTES_PER_LINE: f64 = 10.0;
 
 #[test]
-fn a_delta_takes_some_tens_of_bytes_a_line() {
+fn a_delta_takes_a_few_times_what_purchases_take() {
     let config = Config::default();
     let mut day = Day::new(500, 20_000);
     let mut state = Aggregator::new(config.clone());

@@ -136,6 +136,7 @@ impl Aggregator {
             stamp: self.progress.next,
             progress: &self.progress,
             replace,
+            complete: tops.is_none(),
             totals: &scratch.totals,
             ids: &scratch.ids,
             counts: &scratch.counts,

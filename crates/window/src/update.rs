@@ -48,6 +48,9 @@ pub struct EntityUpdate<'a> {
     pub progress: &'a Progress,
     /// Whether all rows known before are to be forgotten first.
     pub replace: bool,
+    /// Whether all pairs of the entity are rows, those handed on before included: then each total is the sum of
+    /// their counts.
+    pub complete: bool,
     /// Sum over all pairs of the entity (not only the rows), per slot.
     pub totals: &'a [u64],
     /// Ids of rows that are new or have new values; ascending.

@@ -243,6 +243,7 @@ impl Shop {
                 stamp: progress.next,
                 progress,
                 replace: true,
+                complete: false,
                 totals: &totals,
                 ids: &rows.keys().copied().collect::<Vec<_>>(),
                 counts: &rows.values().flatten().copied().collect::<Vec<_>>(),

@@ -1,31 +1,40 @@
 //! The form of the records.
 //!
-//! Grammar, numbers as in [`model::varint`] (`u` unsigned, `i` signed, `o` optional), version 1:
+//! Grammar, numbers as in [`model::varint`] (`u` unsigned, `i` signed, `o` optional), version 2:
 //!
-//! - record: version byte `01` · checksum (8 bytes, little endian: XXH3 of all that follows) · header ·
-//!   days · dropped · entity until the end
+//! - record: version byte `02` · checksum (8 bytes, little endian: XXH3 of all that follows) · header ·
+//!   bytes `u` of the body in plain form · the body as a frame of Zstandard (RFC 8878)
 //! - header: mark (1: keyframe, 2: last part, added) · writer (8 bytes, little endian) ·
 //!   windows, length of the lists, lateness `u` each · partition `u` · flush `u` · part `u` ·
 //!   from `u`, less in a keyframe · progress · where the last complete keyframe began `o`
 //! - progress: next `u` · append time `o` · event time `o` · watermark `o` · newest date `o`
+//! - body: days · dropped · entity until the end
 //! - days: count `u` · (date `i` · mark: 1: items, 2: the day is complete, added · the lists as in
 //!   [`window::FinalIndex::encode`]) each; the stores of a day come first
 //! - dropped: count `u` · date `i` each; none but in a last part
-//! - entity: mark (1: item, 2: replaces, added) · id `u` · totals as counts · rows `u` · (id `u` ·
-//!   counts) each · removed `u` · id `u` each; all ids but the first less the one before
-//! - counts: bits `u` of the slots that differ from the last count before them that is not 0 (if there
-//!   is none: from 0) · those counts `u`. A pair that sold once has the same count in most windows.
+//! - entity: mark (1: item, 2: replaces, 4: all its pairs are rows, added) · id `u` · totals as counts, less where
+//!   all pairs are rows: there they are the sums · rows `u` · (id `u` · counts) each · removed `u` ·
+//!   id `u` each; all ids but the first less the one before
+//! - counts: bits of the slots that differ from the last count before them that is not 0 (if there
+//!   is none: from 0), in as few bytes, little endian, as leave the highest bit free · those counts `u`. A pair that
+//!   sold once has the same count in most windows.
 //!
-//! Every value has exactly one form.
+//! The highest bit of the bits marks a row of a store that is *shared*: a row of the item, with the store's id, as well.
+//! So what a pair has is said once for both its sides. An item that is not there beside its shared rows is one all
+//! pairs of which are rows, and that does not replace.
+//!
+//! Every value has exactly one plain form.
 
 use model::{
-    BusinessDate, ItemId, MAX_RECORD_BYTES, Offset, Partition, StoreId, Timestamp,
+    BusinessDate, MAX_RECORD_BYTES, Offset, Partition, Timestamp,
     varint::{self, VarintError},
 };
-use window::{Entity, EntityUpdate, FinalIndex, Progress, Settings, SettingsError};
+use window::{Progress, Settings, SettingsError};
 use xxhash_rust::xxh3::xxh3_64;
 
-const VERSION: u8 = 1;
+use super::packing::Packer;
+
+const VERSION: u8 = 2;
 
 /// Bytes before those that the checksum covers.
 const CHECKED_FROM: usize = 9;
@@ -64,6 +73,9 @@ pub enum FeedError {
     /// A count is larger than the bytes left can hold.
     #[error("a count is larger than the bytes that follow can hold")]
     Count,
+    /// The packed part cannot be unpacked, or is longer than any record.
+    #[error("the packed part cannot be unpacked")]
+    Packed,
     /// A value breaks a rule of the form.
     #[error("{0}")]
     Malformed(&'static str),
@@ -172,282 +184,40 @@ fn take_progress(rest: &mut &[u8]) -> Result<Progress, FeedError> {
 
 const OUT_OF_RANGE: FeedError = FeedError::Malformed("a time or a date is out of range");
 
-fn date(days: i64) -> Result<BusinessDate, FeedError> {
+pub(crate) fn date(days: i64) -> Result<BusinessDate, FeedError> {
     i32::try_from(days).ok().and_then(BusinessDate::from_days).ok_or(OUT_OF_RANGE)
 }
 
-fn put_marks(out: &mut Vec<u8>, [first, second]: [bool; 2]) {
-    out.push(u8::from(first) | (u8::from(second) << 1));
+pub(crate) fn put_marks<const N: usize>(out: &mut Vec<u8>, marks: [bool; N]) {
+    out.push(marks.iter().rev().fold(0, |bits, &mark| bits << 1 | u8::from(mark)));
 }
 
-fn take_marks(rest: &mut &[u8]) -> Result<[bool; 2], FeedError> {
-    match varint::take_array(rest)? {
-        [marks @ 0..4] => Ok([marks & 1 != 0, marks & 2 != 0]),
-        _ => Err(FeedError::Malformed("a mark is unknown")),
+pub(crate) fn take_marks<const N: usize>(rest: &mut &[u8]) -> Result<[bool; N], FeedError> {
+    let [bits] = varint::take_array(rest)?;
+    if bits >> N != 0 {
+        return Err(FeedError::Malformed("a mark is unknown"));
     }
+    Ok(std::array::from_fn(|mark| bits >> mark & 1 == 1))
 }
 
 /// A count of things that take at least `least` bytes each.
-fn take_count(rest: &mut &[u8], least: usize) -> Result<usize, FeedError> {
+pub(crate) fn take_count(rest: &mut &[u8], least: usize) -> Result<usize, FeedError> {
     let count = usize::try_from(varint::take(rest)?).map_err(|_| FeedError::Count)?;
     if count > rest.len() / least { Err(FeedError::Count) } else { Ok(count) }
-}
-
-/// What goes into one record besides its header.
-#[derive(Debug, Default)]
-pub(crate) struct Body {
-    days: Vec<u8>,
-    day_count: u64,
-    entities: Vec<u8>,
 }
 
 /// Bytes of a record at most, besides the days and entities in it and the dates dropped.
 pub(crate) const OVERHEAD: usize = 200;
 
-impl Body {
-    /// Bytes of days and entities.
-    pub(crate) fn len(&self) -> usize {
-        self.days.len() + self.entities.len()
-    }
-
-    /// Adds lists of a closed day: of its items, or else of its stores. `complete` tells that they
-    /// are the last of the day.
-    pub(crate) fn day(
-        &mut self,
-        date: BusinessDate,
-        items: bool,
-        complete: bool,
-        lists: &FinalIndex,
-    ) {
-        varint::put_signed(&mut self.days, i64::from(date.days()));
-        put_marks(&mut self.days, [items, complete]);
-        lists.encode(&mut self.days);
-        self.day_count += 1;
-    }
-
-    /// Adds an entity.
-    pub(crate) fn entity(&mut self, update: &EntityUpdate<'_>) {
-        let out = &mut self.entities;
-        let (is_item, id) = match update.entity {
-            Entity::Store(store) => (false, u64::from(store.0)),
-            Entity::Item(item) => (true, item.0),
-        };
-        put_marks(out, [is_item, update.replace]);
-        varint::put(out, id);
-        put_counts(out, update.totals);
-        varint::put(out, update.ids.len() as u64);
-        let mut before = 0;
-        for (&id, counts) in update.ids.iter().zip(update.counts.chunks_exact(update.totals.len()))
-        {
-            varint::put(out, id - before);
-            put_counts(out, counts);
-            before = id;
-        }
-        varint::put(out, update.removed.len() as u64);
-        before = 0;
-        for &id in update.removed {
-            varint::put(out, id - before);
-            before = id;
-        }
-    }
-
-    /// Moves the entities from byte `at` on to another body.
-    pub(crate) fn split_entities(&mut self, at: usize) -> Self {
-        Self { entities: self.entities.split_off(at), ..Self::default() }
-    }
-
-    /// Bytes of entities.
-    pub(crate) fn entity_bytes(&self) -> usize {
-        self.entities.len()
-    }
-
-    /// The record.
-    pub(crate) fn record(&self, header: &Header, dropped: &[BusinessDate]) -> Vec<u8> {
-        let mut out = Vec::with_capacity(OVERHEAD + self.len() + 4 * dropped.len());
-        out.push(VERSION);
-        out.extend_from_slice(&[0; 8]);
-        header.put(&mut out);
-        varint::put(&mut out, self.day_count);
-        out.extend_from_slice(&self.days);
-        varint::put(&mut out, dropped.len() as u64);
-        for date in dropped {
-            varint::put_signed(&mut out, i64::from(date.days()));
-        }
-        out.extend_from_slice(&self.entities);
-        let checksum = xxh3_64(&out[CHECKED_FROM..]);
-        out[1..CHECKED_FROM].copy_from_slice(&checksum.to_le_bytes());
-        out
-    }
-}
-
-fn put_counts(out: &mut Vec<u8>, counts: &[u64]) {
-    let (mut bits, mut last) = (0, 0);
-    for (slot, &count) in counts.iter().enumerate() {
-        bits |= u64::from(count != last) << slot;
-        last = if count == 0 { last } else { count };
-    }
-    varint::put(out, bits);
-    for (slot, &count) in counts.iter().enumerate() {
-        if bits >> slot & 1 == 1 {
-            varint::put(out, count);
-        }
-    }
-}
-
-/// Appends `slots` counts.
-fn take_counts(rest: &mut &[u8], slots: usize, counts: &mut Vec<u64>) -> Result<(), FeedError> {
-    let bits = varint::take(rest)?;
-    if bits >> slots != 0 {
-        return Err(FeedError::Malformed("a slot is out of range"));
-    }
-    let mut last = 0;
-    for slot in 0..slots {
-        if bits >> slot & 1 == 0 {
-            counts.push(last);
-            continue;
-        }
-        let count = varint::take(rest)?;
-        if count == last {
-            return Err(FeedError::Malformed("a count is marked as different and is not"));
-        }
-        last = if count == 0 { last } else { count };
-        counts.push(count);
-    }
-    Ok(())
-}
-
-/// Lists of a closed day, as taken from a record.
-#[derive(Debug)]
-pub(crate) struct DayPiece {
-    pub(crate) date: BusinessDate,
-    /// Whether these are lists of items, not of stores.
-    pub(crate) items: bool,
-    /// Whether the day ends here.
-    pub(crate) complete: bool,
-    pub(crate) lists: FinalIndex,
-}
-
-/// A record all bytes of which have been looked at, so that it can be applied to its end.
-#[derive(Debug)]
-pub(crate) struct Checked<'a> {
-    pub(crate) days: Vec<DayPiece>,
-    pub(crate) dropped: Vec<BusinessDate>,
-    entities: &'a [u8],
-    slots: usize,
-}
-
-impl<'a> Checked<'a> {
-    /// Reads what comes after the header.
-    pub(crate) fn take(
-        mut rest: &'a [u8],
-        header: &Header,
-        slots: usize,
-        scratch: &mut Scratch,
-    ) -> Result<Self, FeedError> {
-        let days = take_days(&mut rest)?;
-        let dropped = (0..take_count(&mut rest, 1)?)
-            .map(|_| date(varint::take_signed(&mut rest)?))
-            .collect::<Result<Vec<_>, FeedError>>()?;
-        if !dropped.is_empty() && !header.last {
-            return Err(FeedError::Malformed("days are dropped before the end of a flush"));
-        }
-        let entities = rest;
-        while !rest.is_empty() {
-            let (_, replace) = scratch.take(&mut rest, slots)?;
-            if !replace && header.kind == FlushKind::Keyframe {
-                return Err(FeedError::Malformed("an entity of a keyframe does not replace"));
-            }
-        }
-        Ok(Self { days, dropped, entities, slots })
-    }
-
-    /// Gives all entities, with the stamp and the progress of the flush.
-    pub(crate) fn entities(
-        &self,
-        progress: &Progress,
-        scratch: &mut Scratch,
-        mut give: impl FnMut(EntityUpdate<'_>),
-    ) {
-        let mut rest = self.entities;
-        // All of them have been taken once: the only error is that none is left.
-        while let Ok((entity, replace)) = scratch.take(&mut rest, self.slots) {
-            give(EntityUpdate {
-                entity,
-                stamp: progress.next,
-                progress,
-                replace,
-                totals: &scratch.totals,
-                ids: &scratch.ids,
-                counts: &scratch.counts,
-                removed: &scratch.removed,
-            });
-        }
-    }
-}
-
-fn take_days(rest: &mut &[u8]) -> Result<Vec<DayPiece>, FeedError> {
-    // A date, a mark and a count at least.
-    let count = take_count(rest, 3)?;
-    let mut days = Vec::new();
-    for _ in 0..count {
-        let date = date(varint::take_signed(rest)?)?;
-        let [items, complete] = take_marks(rest)?;
-        if complete && !items {
-            return Err(FeedError::Malformed("a closed day ends without its items"));
-        }
-        days.push(DayPiece { date, items, complete, lists: FinalIndex::decode(rest)? });
-    }
-    Ok(days)
-}
-
-/// The entity taken last; its buffers are used again for the next. Of each two bytes of a record it
-/// holds at most the counts of one row.
-#[derive(Debug, Default)]
-pub(crate) struct Scratch {
-    totals: Vec<u64>,
-    ids: Vec<u64>,
-    counts: Vec<u64>,
-    removed: Vec<u64>,
-}
-
-impl Scratch {
-    /// Takes an entity off the front of `rest`; gives whose values they are, and whether they replace.
-    fn take(&mut self, rest: &mut &[u8], slots: usize) -> Result<(Entity, bool), FeedError> {
-        let [is_item, replace] = take_marks(rest)?;
-        let entity = if is_item {
-            Entity::Item(ItemId(varint::take(rest)?))
-        } else {
-            Entity::Store(StoreId(varint::take_u32(rest)?))
-        };
-        self.totals.clear();
-        take_counts(rest, slots, &mut self.totals)?;
-        let rows = take_count(rest, 2)?;
-        self.ids.clear();
-        self.counts.clear();
-        for _ in 0..rows {
-            take_id(rest, &mut self.ids)?;
-            take_counts(rest, slots, &mut self.counts)?;
-        }
-        let removed = take_count(rest, 1)?;
-        self.removed.clear();
-        for _ in 0..removed {
-            take_id(rest, &mut self.removed)?;
-        }
-        if replace && removed > 0 {
-            return Err(FeedError::Malformed("rows are removed of an entity that is replaced"));
-        }
-        Ok((entity, replace))
-    }
-}
-
-/// Appends the next of ascending ids.
-fn take_id(rest: &mut &[u8], ids: &mut Vec<u64>) -> Result<(), FeedError> {
-    let step = varint::take(rest)?;
-    let id = match ids.last() {
-        None => step,
-        Some(_) if step == 0 => return Err(FeedError::Malformed("an id is there twice")),
-        Some(last) => last.checked_add(step).ok_or(VarintError::Malformed)?,
-    };
-    ids.push(id);
-    Ok(())
+/// The record that has `plain`, packed, behind its header.
+pub(crate) fn record(header: &Header, plain: &[u8], packer: &mut Packer) -> Vec<u8> {
+    let mut out = Vec::with_capacity(OVERHEAD + plain.len());
+    out.push(VERSION);
+    out.extend_from_slice(&[0; 8]);
+    header.put(&mut out);
+    packer.put(&mut out, plain);
+    let checksum = xxh3_64(&out[CHECKED_FROM..]);
+    out[1..CHECKED_FROM].copy_from_slice(&checksum.to_le_bytes());
+    out.shrink_to_fit();
+    out
 }

@@ -45,7 +45,10 @@
 //! name stay. In one stream there are none, for entities never vanish. A stream that was made
 //! anew needs a new replica.
 
+mod body;
 mod codec;
+mod contents;
+mod packing;
 mod replica;
 mod writer;
 

@@ -5,7 +5,11 @@ use std::{collections::BTreeSet, sync::Arc};
 use model::{BusinessDate, Offset, Partition};
 use window::{FinalDay, FinalIndex, Progress, Settings, Sink};
 
-use super::codec::{Checked, DayPiece, FeedError, FlushKind, Header, Scratch, WriterId};
+use super::{
+    codec::{FeedError, FlushKind, Header, WriterId},
+    contents::{Contents, DayPiece},
+    packing::Unpacker,
+};
 use crate::PartitionWriter;
 
 /// The most writers told apart. More are only seen over a long time, as runs of workers that ended.
@@ -27,7 +31,9 @@ pub struct Replica {
     /// Closed days the view has.
     days: BTreeSet<BusinessDate>,
     gaps: u64,
-    scratch: Scratch,
+    unpacker: Unpacker,
+    plain: Vec<u8>,
+    contents: Contents,
 }
 
 /// What came of a record.
@@ -142,7 +148,9 @@ impl Replica {
             runs: Vec::new(),
             days: BTreeSet::new(),
             gaps: 0,
-            scratch: Scratch::default(),
+            unpacker: Unpacker::default(),
+            plain: Vec::new(),
+            contents: Contents::default(),
         }
     }
 
@@ -228,11 +236,9 @@ impl Replica {
             self.gaps += u64::from(passed == Outcome::Gap);
             return Ok(passed);
         }
-        let mut scratch = std::mem::take(&mut self.scratch);
-        let outcome = Checked::take(body, header, self.slots, &mut scratch)
-            .and_then(|part| self.apply_part(run, header, part, &mut scratch));
-        self.scratch = scratch;
-        outcome
+        self.unpacker.take(body, &mut self.plain)?;
+        self.contents.take(&self.plain, header, self.slots)?;
+        self.apply_contents(run, header)
     }
 
     /// Why a flush is passed over, if it is, going by what it covers.
@@ -247,16 +253,10 @@ impl Replica {
     }
 
     /// Applies a part to its end.
-    fn apply_part(
-        &mut self,
-        run: &mut Run,
-        header: &Header,
-        mut part: Checked<'_>,
-        scratch: &mut Scratch,
-    ) -> Result<Outcome, FeedError> {
+    fn apply_contents(&mut self, run: &mut Run, header: &Header) -> Result<Outcome, FeedError> {
         // All days first: if they cannot be put together, nothing is applied.
         let mut closed = Vec::new();
-        for piece in part.days.drain(..) {
+        for piece in self.contents.days.drain(..) {
             closed.extend(run.add_day(piece)?);
         }
         if header.last && run.open_day.is_some() {
@@ -266,21 +266,22 @@ impl Replica {
             self.days.insert(day.date);
             self.writer.day_closed(&day);
         }
-        part.entities(&header.progress, scratch, |update| self.writer.entity(update));
+        let Self { contents, writer, .. } = self;
+        contents.entities(&header.progress, |entity, change| writer.change(entity, change));
         if !header.last {
             return Ok(Outcome::Applied);
         }
-        self.publish(&header.progress, &part.dropped);
+        self.publish(&header.progress);
         Ok(Outcome::Published)
     }
 
     /// Ends a flush.
-    fn publish(&mut self, progress: &Progress, dropped: &[BusinessDate]) {
+    fn publish(&mut self, progress: &Progress) {
         // A delta that drops a day may be among those missed.
         let first_kept =
             progress.newest_date.map(|newest| self.writer.shape().dates_kept(newest).0);
         let old = self.days.iter().copied().filter(|&date| Some(date) < first_kept);
-        let old: Vec<BusinessDate> = old.chain(dropped.iter().copied()).collect();
+        let old: Vec<BusinessDate> = old.chain(self.contents.dropped.drain(..)).collect();
         for date in old {
             self.days.remove(&date);
             self.writer.day_dropped(date);

@@ -1,19 +1,23 @@
 //! Writing the feed of a partition.
 
-use std::{mem, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use model::{BusinessDate, MAX_RECORD_BYTES, Offset, Partition};
 use window::{Config, EntityUpdate, FinalDay, FinalIndex, Progress, Settings, Sink};
 
-use super::codec::{Body, FlushKind, Header, OVERHEAD, WriterId};
+use super::{
+    body::Body,
+    codec::{FlushKind, Header, OVERHEAD, WriterId, record},
+    packing::Packer,
+};
 
 /// How large records become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FeedLimits {
-    /// A record ends before it has more bytes than this, unless it is one entity that has.
+    /// A record ends before it has more bytes than this before packing, unless it is one entity that has.
     pub target_bytes: usize,
-    /// No record has more bytes than this, [`MAX_RECORD_BYTES`] at most.
+    /// No record has more bytes than this, packed or not; [`MAX_RECORD_BYTES`] at most.
     pub max_bytes: usize,
 }
 
@@ -39,6 +43,9 @@ pub struct FeedWriter {
     /// Where the last flush ended; `None` if there is nothing a delta could go on from.
     flushed: Option<Offset>,
     keyframe: Option<Offset>,
+    body: Body,
+    plain: Vec<u8>,
+    packer: Packer,
 }
 
 impl FeedWriter {
@@ -55,7 +62,18 @@ impl FeedWriter {
     ) -> Self {
         let limits = FeedLimits { max_bytes: limits.max_bytes.min(MAX_RECORD_BYTES), ..limits };
         let settings = Settings::of(config);
-        Self { id, partition, settings, limits, flush: 0, flushed: None, keyframe }
+        Self {
+            id,
+            partition,
+            settings,
+            limits,
+            flush: 0,
+            flushed: None,
+            keyframe,
+            body: Body::default(),
+            plain: Vec::new(),
+            packer: Packer::default(),
+        }
     }
 
     /// Whether the next flush has to be a keyframe: at first, after [`FeedWriter::lost`], and after a
@@ -99,7 +117,8 @@ impl FeedWriter {
             keyframe: self.keyframe,
         };
         self.flush += 1;
-        Flush { writer: self, header, body: Body::default(), dropped: Vec::new(), fits: true, emit }
+        self.body.clear();
+        Flush { writer: self, header, dropped: Vec::new(), fits: true, emit }
     }
 
     /// All records of a keyframe have been appended, the first of them at `begins_at` in the feed: this is
@@ -119,7 +138,6 @@ impl FeedWriter {
 pub struct Flush<'a, E> {
     writer: &'a mut FeedWriter,
     header: Header,
-    body: Body,
     dropped: Vec<BusinessDate>,
     /// Whether all records have been within the limit.
     fits: bool,
@@ -129,9 +147,13 @@ pub struct Flush<'a, E> {
 impl<E: FnMut(Bytes)> Flush<'_, E> {
     /// Emits a record of what there is.
     fn emit(&mut self) {
+        let FeedWriter { body, plain, packer, limits, .. } = &mut *self.writer;
         let dropped = if self.header.last { self.dropped.as_slice() } else { &[] };
-        let record = mem::take(&mut self.body).record(&self.header, dropped);
-        self.fits &= record.len() <= self.writer.limits.max_bytes;
+        plain.clear();
+        body.put(plain, dropped);
+        body.clear();
+        let record = record(&self.header, plain, packer);
+        self.fits &= record.len().max(plain.len()) <= limits.max_bytes;
         // Without one part the others are of no use, and the flush does not end.
         if self.fits {
             (self.emit)(record.into());
@@ -141,7 +163,9 @@ impl<E: FnMut(Bytes)> Flush<'_, E> {
 
     /// Leaves room for `bytes` more.
     fn make_room(&mut self, bytes: usize) {
-        if self.body.len() > 0 && self.body.len() + bytes > self.writer.limits.target_bytes {
+        if self.writer.body.len() > 0
+            && self.writer.body.len() + bytes > self.writer.limits.target_bytes
+        {
             self.emit();
         }
     }
@@ -150,7 +174,7 @@ impl<E: FnMut(Bytes)> Flush<'_, E> {
         let mut pieces = lists.pieces(self.writer.limits.target_bytes).peekable();
         while let Some(piece) = pieces.next() {
             self.make_room(OVERHEAD + piece.bytes());
-            self.body.day(date, items, items && pieces.peek().is_none(), &piece);
+            self.writer.body.day(date, items, items && pieces.peek().is_none(), &piece);
         }
     }
 }
@@ -167,13 +191,13 @@ impl<E: FnMut(Bytes)> Sink for Flush<'_, E> {
 
     /// Adds the values of an entity. Its stamp and progress are those of the flush.
     fn entity(&mut self, update: EntityUpdate<'_>) {
-        let (all, entities) = (self.body.len(), self.body.entity_bytes());
-        self.body.entity(&update);
-        if all > 0 && self.body.len() > self.writer.limits.target_bytes {
-            let next = self.body.split_entities(entities);
+        let FeedWriter { body, limits, .. } = &mut *self.writer;
+        let bytes = body.stage(&update);
+        if body.len() > 0 && body.len() + bytes > limits.target_bytes {
             self.emit();
-            self.body = next;
+            self.writer.body.stage(&update);
         }
+        self.writer.body.add_staged();
     }
 
     fn progress(&mut self, progress: &Progress) {

@@ -112,6 +112,7 @@ impl Call {
                 stamp: update.stamp,
                 progress: &update.progress,
                 replace: update.replace,
+                complete: false,
                 totals: &update.totals,
                 ids: &update.ids,
                 counts: &update.counts,
