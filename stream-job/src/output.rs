@@ -24,12 +24,13 @@ use window::{Aggregator, Config};
 
 /// Records of a feed that may wait for their acknowledgement at once.
 const MAX_UNACKNOWLEDGED: usize = 8;
-/// A keyframe is also due when the deltas since the last have become twice its size, and by so much more:
+/// A keyframe is also due when the deltas since the last have become larger than it is, and by so much more:
 /// a new replica has to read them.
 const MIN_DELTA_BYTES: usize = 4 << 20;
-/// Bytes of the records of a feed.
+/// Bytes of the records of a feed. What a pair has is said once for both its sides within a record, so records are
+/// as large as the flush of a busy partition; packed, they take about half.
 const FEED_LIMITS: FeedLimits =
-    FeedLimits { target_bytes: 128 * 1024, max_bytes: log::MAX_RECORD_BYTES };
+    FeedLimits { target_bytes: 512 * 1024, max_bytes: log::MAX_RECORD_BYTES };
 
 /// Where the workers of a job hand on what has changed.
 #[derive(Debug, Clone)]
@@ -184,7 +185,7 @@ impl FeedOutput {
         }
         if self.writer.wants_keyframe()
             || self.last_keyframe.elapsed() >= self.feed.keyframe_interval
-            || self.delta_bytes > MIN_DELTA_BYTES + 2 * self.keyframe_bytes
+            || self.delta_bytes > MIN_DELTA_BYTES + self.keyframe_bytes
         {
             self.keyframe(state);
         }
