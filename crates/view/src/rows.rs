@@ -151,10 +151,12 @@ impl<W: Word> Table<W> {
     }
 
     fn merge(&mut self, ids: &[u64], counts: &[u64], sums: &mut [u64]) {
-        let (stride, mut missing) = (sums.len(), 0);
+        let (stride, mut from, mut missing) = (sums.len(), 0, 0);
         for (&id, row) in ids.iter().zip(counts.chunks_exact(stride)) {
-            match Self::find(&self.ids, id) {
-                Ok(at) => store(&mut self.counts[at * stride..][..stride], row, sums),
+            let found = Self::find(&self.ids[from..], id);
+            from += found.unwrap_or_else(|at| at);
+            match found {
+                Ok(_) => store(&mut self.counts[from * stride..][..stride], row, sums),
                 Err(_) => missing += 1,
             }
         }
