@@ -26,7 +26,7 @@ RUNBOOK = (ROOT / "docs/runbook.md").read_text()
 # What is not there without a cluster: the feed between its roles, and the topics of the side outputs.
 NEEDS_CLUSTER = re.compile(r"topline_(feed|job_side)_")
 # Selectors of alerts that rightly find nothing while all is well, or that are not of our processes.
-SILENT = re.compile(r'kubelet_|status=~"5\.\."|reason=~"overloaded')
+SILENT = re.compile(r'kubelet_|kube_|status=~"5\.\."|reason=~"overloaded')
 
 PORT = 9090
 RATE_INTERVAL = "10s"
@@ -210,7 +210,7 @@ class Scraped(unittest.TestCase):
         """Expressions of panels, and selectors of alerts, that give no data however long one waits."""
         pending = {expression: title for title, expression in panels()}
         for rule in rules():
-            for selector in re.findall(r"(?:topline_|process_|kubelet_|\bup\b)\w*(?:\{[^}]*\})?", rule["expr"]):
+            for selector in re.findall(r"(?:topline_|process_|kube_|kubelet_|\bup\b)\w*(?:\{[^}]*\})?", rule["expr"]):
                 pending[selector] = rule["alert"]
         deadline = time.monotonic() + PATIENCE
         while any(not SILENT.search(e) for e in pending) and time.monotonic() < deadline:
