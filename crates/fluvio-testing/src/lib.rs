@@ -177,6 +177,16 @@ impl TestCluster {
         with
     }
 
+    /// Where an SPU keeps its replicas, each in a directory `TOPIC-PARTITION`.
+    ///
+    /// # Panics
+    /// If there is none of this number.
+    pub fn spu_data(&self, spu: usize) -> PathBuf {
+        assert!(spu < self.spus.len(), "there is an SPU {spu}");
+        let id = FIRST_SPU + spu as i32;
+        self.directory.path().join(format!("spu-{id}/spu-logs-{id}"))
+    }
+
     /// Kills the controller with SIGKILL.
     pub fn kill_controller(&mut self) {
         self.controller.process = None;
