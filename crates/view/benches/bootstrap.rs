@@ -245,9 +245,9 @@ fn bytes() {
     }
     println!(
         "| lines a flush | bytes a line | as purchases | stores | items | rows of stores | rows of \
-         items | removed | making | the core's part | taking |"
+         items | removed | making, with the core's part | taking |"
     );
-    println!("|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|");
+    println!("|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|");
     for batches in [1, 5, 50] {
         bytes_by(&mut shop, &mut worker, batches);
     }
