@@ -153,62 +153,69 @@ impl Contents {
 
     /// Gives the shared rows to their items: those that are there, and others, which are complete.
     fn hand_out_shared(&mut self) -> Result<(), FeedError> {
-        self.shared.sort_unstable_by_key(|shared| (shared.item, shared.store));
-        let mut handed_out = 0;
-        if !self.shared.is_empty() {
-            for at in 0..self.entities.len() {
-                handed_out += self.share_with(at)?;
-            }
-        }
-        if handed_out == self.shared.len() {
+        if self.shared.is_empty() {
             return Ok(());
         }
-        let named = self.entities.iter().filter(|values| !values.shared.is_empty());
-        let mut named: Vec<Range<usize>> = named.map(|values| values.shared.clone()).collect();
-        named.sort_unstable_by_key(|shared| shared.start);
-        let mut named = named.into_iter().peekable();
-        let mut at = 0;
-        while let Some(first) = self.shared.get(at) {
-            if let Some(shared) = named.next_if(|shared| shared.start == at) {
-                at = shared.end;
-                continue;
+        self.shared.sort_unstable_by_key(|shared| (shared.item, shared.store));
+        let mut taken = Vec::new();
+        for at in 0..self.entities.len() {
+            let shared = self.share_with(at)?;
+            if !shared.is_empty() {
+                taken.push(shared);
             }
-            let behind = &self.shared[at..];
-            let shared = at..at + behind.iter().take_while(|one| one.item == first.item).count();
-            at = shared.end;
-            let entity = Entity::Item(ItemId(first.item));
-            let none = || 0..0;
-            self.entities.push(Values {
-                entity,
-                replace: false,
-                totals: None,
-                rows: none(),
-                removed: none(),
-                shared,
-            });
         }
+        taken.sort_unstable_by_key(|shared| shared.start);
+        if taken.windows(2).any(|items| items[0].start == items[1].start) {
+            return Err(FeedError::Malformed("an item that shares rows is there twice"));
+        }
+        self.add_others(taken);
         Ok(())
     }
 
-    /// Gives an item that is there its shared rows; gives how many.
-    fn share_with(&mut self, at: usize) -> Result<usize, FeedError> {
+    /// Gives an item that is there its shared rows; gives which.
+    fn share_with(&mut self, at: usize) -> Result<Range<usize>, FeedError> {
         let Values { entity: Entity::Item(ItemId(item)), replace, .. } = self.entities[at] else {
-            return Ok(0);
+            return Ok(0..0);
         };
         let from = self.shared.partition_point(|shared| shared.item < item);
-        let count = self.shared[from..].iter().take_while(|shared| shared.item == item).count();
+        let shared = from..from + self.same_item(from, item);
         let values = &mut self.entities[at];
-        values.shared = from..from + count;
         let own = [&self.rows.ids[values.rows.clone()], &self.removed[values.removed.clone()]];
-        for shared in &self.shared[values.shared.clone()] {
-            if own.iter().any(|ids| ids.binary_search(&shared.store).is_ok()) {
+        for one in &self.shared[shared.clone()] {
+            if own.iter().any(|ids| ids.binary_search(&one.store).is_ok()) {
                 return Err(TWICE);
             }
         }
-        if replace && count > 0 {
+        if replace && !shared.is_empty() {
             return Err(NOT_SHARED);
         }
-        Ok(count)
+        values.shared = shared.clone();
+        Ok(shared)
+    }
+
+    /// How many shared rows, from place `from` on, are of `item`.
+    fn same_item(&self, from: usize, item: u64) -> usize {
+        self.shared[from..].iter().take_while(|shared| shared.item == item).count()
+    }
+
+    /// Adds the items that are there only by the rows they share: those whose rows are not `taken`.
+    fn add_others(&mut self, taken: Vec<Range<usize>>) {
+        let (mut taken, mut at) = (taken.into_iter().peekable(), 0);
+        while let Some(&Shared { item, .. }) = self.shared.get(at) {
+            let shared = at..at + self.same_item(at, item);
+            at = shared.end;
+            if taken.next_if(|taken| taken.start == shared.start).is_some() {
+                continue;
+            }
+            self.entities.push(Values {
+                entity: Entity::Item(ItemId(item)),
+                replace: false,
+                totals: None,
+                rows: 0..0,
+                removed: 0..0,
+                shared,
+            });
+        }
     }
 
     /// Gives all entities, with the stamp and the progress of the flush.
@@ -469,6 +476,10 @@ mod tests {
             let refused = Contents::default().take(&plain, &header(), 1);
             assert_eq!(refused, Err(TWICE), "{plain:?}");
         }
+        // Item 2 shares it, twice.
+        let item = [5, 2, 0, 0];
+        let refused = Contents::default().take(&[&store[..], &item, &item].concat(), &header(), 1);
+        assert!(matches!(refused, Err(FeedError::Malformed(_))));
         // A row of an item is not shared.
         let item = [0, 0, 5, 2, 1, 1, 0x81, 5, 0];
         assert_eq!(Contents::default().take(&item, &header(), 1), Err(NOT_SHARED));
