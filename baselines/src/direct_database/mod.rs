@@ -31,7 +31,7 @@ pub struct DirectDatabaseArgs {
     pub writers: PartitionCount,
 
     /// Connections that ask for lists
-    #[arg(long, default_value = "4", value_parser = clap::value_parser!(u32).range(1..=256))]
+    #[arg(long, default_value = "2", value_parser = clap::value_parser!(u32).range(1..=256))]
     pub readers: u32,
 
     /// Most purchases in a transaction; 1 gives each POST a transaction of its own

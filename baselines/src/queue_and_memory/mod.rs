@@ -70,7 +70,7 @@ pub struct QueueAndMemoryArgs {
     pub max_batch: u32,
 
     /// Messages of a shard that wait to be confirmed at once
-    #[arg(long, default_value = "4", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    #[arg(long, default_value = "2", value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub max_in_flight: u32,
 
     /// Most messages that a consumer takes at once: a transaction of the database writer
