@@ -63,6 +63,8 @@ async fn the_csv_file_has_a_line_for_each_request() {
     // The histogram keeps three digits.
     assert!((slowest - summary.total.latency.max).abs() <= slowest * 0.002, "{slowest}");
     assert!(summary.total.refused > 0);
+    // A client keeps its connection, whatever it is answered.
+    assert_eq!(server.connections(), 6);
     // Those of the warm-up are not measured.
     assert!(summary.total.requests() < server.reactions().values().sum::<u64>());
 }

@@ -64,7 +64,7 @@ enum LoadgenCommand {
 struct RunArgs {
     #[command(flatten)]
     load: LoadArgs,
-    /// Name of the run, for comparisons [default: the profile]
+    /// Name of the run: comparisons take runs of one name for repetitions, or for a series by clients
     #[arg(long, env = "TOPLINE_LOADGEN_NAME")]
     name: Option<String>,
     #[command(flatten)]
@@ -120,7 +120,7 @@ impl Output {
     }
 
     fn write(mut self, text: &str) -> anyhow::Result<()> {
-        let written = self.file.write_all(text.as_bytes()).and_then(|()| self.file.sync_all());
+        let written = self.file.write_all(text.as_bytes());
         written.with_context(|| format!("cannot write {}", self.path.display()))
     }
 }
@@ -179,7 +179,7 @@ pub(crate) async fn run(args: LoadgenArgs) -> anyhow::Result<ExitCode> {
 
 async fn put_load(url: &str, args: RunArgs) -> anyhow::Result<ExitCode> {
     let mut files = Files::create(&args.files)?;
-    let name = args.name.clone().unwrap_or_else(|| args.load.profile.name().to_owned());
+    let name = args.name.clone().unwrap_or_default();
     let live = Arc::new(Live::default());
     println!("{} against {url}, {} clients", args.load.profile.name(), args.load.clients);
     let running =
@@ -192,7 +192,14 @@ async fn put_load(url: &str, args: RunArgs) -> anyhow::Result<ExitCode> {
 
 /// `topline loadgen compare`.
 fn compare(args: CompareArgs) -> anyhow::Result<ExitCode> {
-    let runs = args.summaries.iter().map(|path| read_summary(path));
+    let runs = args.summaries.iter().map(|path| {
+        let mut run = read_summary(path)?;
+        // Runs are taken for repetitions of each other only where somebody has said so.
+        if run.name.is_empty() {
+            run.name = path.display().to_string();
+        }
+        Ok(run)
+    });
     let runs = runs.collect::<anyhow::Result<Vec<_>>>()?;
     if let Some(path) = args.html {
         Output::create(path)?.write(&page::compare_html(&runs))?;

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::{Arrivals, Threshold};
 use crate::shopping_day::ShoppingDayArgs;
 
+/// The date of a shopping day as the course has it, 2021-01-01, in days since 1970-01-01.
+const SHOPPING_DAY: i32 = 18_628;
+
 /// What is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -138,7 +141,7 @@ pub struct MixArgs {
     #[arg(long, env = "TOPLINE_CUSTOMERS_PER_STORE", default_value_t = 1000, value_name = "CUSTOMERS",
         value_parser = value_parser!(u32).range(1..=1_000_000))]
     pub customers_per_store: u32,
-    /// Business date of the purchases [default: today, in UTC]
+    /// Business date of the purchases [default: today, in UTC; of a shopping day 20210101]
     #[arg(long, env = "TOPLINE_DATE", value_name = "yyyyMMdd")]
     #[serde(skip)]
     pub date: Option<BusinessDate>,
@@ -260,7 +263,11 @@ impl LoadArgs {
 
     /// Business date of the purchases.
     pub fn date(&self) -> BusinessDate {
-        self.mix.date.unwrap_or_else(|| Timestamp::now().date())
+        let default = || match self.profile {
+            Profile::ShoppingDay => BusinessDate::from_days(SHOPPING_DAY),
+            _ => None,
+        };
+        self.mix.date.or_else(default).unwrap_or_else(|| Timestamp::now().date())
     }
 
     pub(crate) fn shopping_day(&self) -> ShoppingDayArgs {

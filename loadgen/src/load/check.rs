@@ -20,7 +20,7 @@ use tokio::time::sleep;
 use super::{
     LoadError, Outcome, VerificationSummary,
     connection::{Connection, Target},
-    ledger::{Ledger, UNCLEAR_KEPT},
+    ledger::Ledger,
     request::Request,
 };
 use crate::{Basket, Client, Tally, Verification, VerifyOptions, verify};
@@ -60,9 +60,10 @@ pub(crate) async fn check(
     let forgotten = ledger.unclear_count - unclear.len() as u64;
     if forgotten > 0 {
         remarks.push(format!(
-            "{} purchases have an unclear outcome, of which only {UNCLEAR_KEPT} are kept: differences may \
-             be of the others.",
-            ledger.unclear_count
+            "{} purchases have an unclear outcome, of which only {} are kept: differences may be of the \
+             others.",
+            ledger.unclear_count,
+            unclear.len()
         ));
     }
     if native && !unclear.is_empty() {

@@ -7,7 +7,7 @@ use std::{
     sync::{
         Arc,
         atomic::Ordering,
-        mpsc::{Receiver, Sender},
+        mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread::{self, JoinHandle},
     time::{Duration, SystemTime},
@@ -25,6 +25,9 @@ use super::{
 
 /// Points of the series that are kept; when there are more, neighbours become one.
 const MOST_POINTS: usize = 3_600;
+
+/// Intervals that may wait for the disk. The threads that send wait when there are more.
+const QUEUE: usize = 256;
 
 /// An interval of a thread, or `None` when the thread has ended.
 pub(crate) type Message = (usize, Option<Box<Interval>>);
@@ -49,10 +52,10 @@ pub(crate) struct Collector {
 
 impl Collector {
     /// Starts it. It ends when all senders are gone.
-    pub(crate) fn spawn(self) -> io::Result<(Sender<Message>, JoinHandle<io::Result<Collected>>)> {
-        // Bounded by what it holds: a few intervals a second of each thread, which is far from what
-        // this thread can take.
-        let (messages, queue) = std::sync::mpsc::channel();
+    pub(crate) fn spawn(
+        self,
+    ) -> io::Result<(SyncSender<Message>, JoinHandle<io::Result<Collected>>)> {
+        let (messages, queue) = sync_channel(QUEUE);
         let name = "collector".to_owned();
         let handle = thread::Builder::new().name(name).spawn(move || self.run(&queue))?;
         Ok((messages, handle))
@@ -67,7 +70,6 @@ impl Collector {
             write_interval(&mut log, from, length, kinds)
         })?;
         file.flush()?;
-        file.get_ref().sync_all()?;
         Ok(collected)
     }
 
@@ -105,7 +107,7 @@ impl Collector {
                 self.show(&interval);
                 match &mut last {
                     Some((_, last)) if interval.length < self.interval / 4 => {
-                        last.extend(&interval)
+                        last.extend(&interval);
                     }
                     last => {
                         if let Some((index, ended)) = last.replace((index, interval)) {

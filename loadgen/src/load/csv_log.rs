@@ -60,7 +60,7 @@ fn write(mut file: File, queue: &Receiver<Vec<u8>>) -> io::Result<()> {
     for chunk in queue {
         file.write_all(&chunk)?;
     }
-    file.sync_all()
+    Ok(())
 }
 
 /// The lines of one thread.
@@ -85,8 +85,12 @@ impl CsvBuffer {
         }
     }
 
-    /// If the writer has failed, lines go nowhere: its failure ends the run with an error.
-    fn hand_over(&mut self) {
+    /// Hands over what there is. If the writer has failed, lines go nowhere: its failure ends the run with
+    /// an error.
+    pub(crate) fn hand_over(&mut self) {
+        if self.chunk.is_empty() {
+            return;
+        }
         let chunk = std::mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK + 128));
         if let Err(TrySendError::Full(chunk)) = self.lines.try_send(chunk) {
             let started = Instant::now();

@@ -5,8 +5,8 @@ use model::Position;
 use super::{connection::Answer, request::Request};
 use crate::{Basket, Tally};
 
-/// Purchases with an unclear outcome that are kept, for all threads together.
-pub(crate) const UNCLEAR_KEPT: usize = 100_000;
+/// Purchases with an unclear outcome that each thread keeps.
+const UNCLEAR_KEPT: usize = 100_000;
 
 /// What became of purchases.
 #[derive(Debug, Default)]

@@ -14,7 +14,7 @@ pub(crate) const LATE: Duration = Duration::from_millis(10);
 
 /// A histogram of nanoseconds, up to an hour, to three digits.
 pub(crate) fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1_000, 3_600_000_000_000, 3).expect("the bounds are sound")
+    Histogram::new_with_bounds(100, 3_600_000_000_000, 3).expect("the bounds are sound")
 }
 
 pub(crate) fn nanoseconds(duration: Duration) -> u64 {
@@ -275,6 +275,10 @@ impl Recorder {
         self.rest.cpu += ended.cpu;
         self.cpu = cpu;
         (self.intervals)(Some(ended));
+        // So that somebody who looks at the file sees what there is.
+        if let Some(csv) = &mut self.csv {
+            csv.hand_over();
+        }
     }
 
     /// Hands over what is left.

@@ -112,8 +112,8 @@ impl LoadError {
     }
 }
 
-/// Puts the load that `args` describe on the server at `url`, until it ends or `stop` is resolved. `live` counts along; `name` is for
-/// comparisons.
+/// Puts the load that `args` describe on the server at `url`, until it ends or `stop` is resolved. `live`
+/// counts along; `name` is for comparisons, and may be empty.
 ///
 /// # Errors
 /// [`LoadError`]. That requests fail is not an error: it is in the summary.
@@ -237,28 +237,11 @@ impl Running<'_> {
         let began = SystemTime::now() + begin.saturating_duration_since(Instant::now());
         let csv = outputs.csv.map(|file| CsvLog::start(file, self.stopping.clone()));
         let csv = csv.transpose().map_err(LoadError::io("cannot start a thread"))?;
-        let collector = Collector {
-            threads: args.threads(),
-            interval: INTERVAL,
-            begin: began,
-            live: Arc::clone(&self.live),
-            log: outputs.histogram_log,
-            title: format!("{} against {}", args.profile.name(), self.url),
-        };
-        let (intervals, collecting) =
-            collector.spawn().map_err(LoadError::io("cannot start a thread"))?;
-        let shared = Arc::new(Shared {
-            target,
-            source,
-            clients: args.clients,
-            start,
-            window,
-            give_up: end.map(|end| end + args.timeout),
-            heed_retry_after: !args.ignore_retry_after,
-            keep_tally: args.verify,
-            live: Arc::clone(&self.live),
-            stop: self.stopping.subscribe(),
-        });
+        let (intervals, collecting) = self
+            .collector(began, outputs.histogram_log)
+            .spawn()
+            .map_err(LoadError::io("cannot start a thread"))?;
+        let shared = Arc::new(self.shared(target, source, start, window));
         let (threads, pacer) = self.start(&shared, &intervals, csv.as_ref())?;
         drop(intervals);
         self.live.enter(if args.warm_up().is_zero() { Stage::Measuring } else { Stage::WarmUp });
@@ -275,11 +258,44 @@ impl Running<'_> {
         Ok(Measured { window, began, readings, collected, brought, paced, stopped })
     }
 
+    fn collector(&self, begin: SystemTime, log: Option<File>) -> Collector {
+        Collector {
+            threads: self.args.threads(),
+            interval: INTERVAL,
+            begin,
+            live: Arc::clone(&self.live),
+            log,
+            title: format!("{} against {}", self.args.profile.name(), self.url),
+        }
+    }
+
+    fn shared(
+        &self,
+        target: Arc<Target>,
+        source: Arc<Source>,
+        start: Instant,
+        window: Window,
+    ) -> Shared {
+        let args = self.args;
+        Shared {
+            target,
+            source,
+            clients: args.clients,
+            start,
+            window,
+            give_up: window.end.map(|end| end + args.timeout),
+            heed_retry_after: !args.ignore_retry_after,
+            keep_tally: args.verify,
+            live: Arc::clone(&self.live),
+            stop: self.stopping.subscribe(),
+        }
+    }
+
     /// Starts the threads of clients, and the pacer of an open loop.
     fn start(
         &self,
         shared: &Arc<Shared>,
-        intervals: &std::sync::mpsc::Sender<super::collector::Message>,
+        intervals: &std::sync::mpsc::SyncSender<super::collector::Message>,
         csv: Option<&CsvLog>,
     ) -> Result<(Vec<Thread>, Option<JoinHandle<Paced>>), LoadError> {
         let args = self.args;

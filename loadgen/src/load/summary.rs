@@ -19,7 +19,7 @@ pub struct Summary {
     pub format: u32,
     /// The program and its version.
     pub generator: String,
-    /// Name of the run, for comparisons.
+    /// Name of the run, for comparisons: runs with one name repeat each other. Empty if it has none.
     pub name: String,
     /// What was sent to.
     pub url: String,
@@ -428,4 +428,99 @@ pub(crate) fn figures(totals: &Totals) -> (Vec<KindSummary>, KindTotals) {
         latency: Latency::new(&totals.latencies(|_| true)),
     };
     (kinds, total)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::time::Duration;
+
+    use random::Random;
+
+    use super::*;
+
+    /// A run of 10 s.
+    pub(crate) fn summary(totals: &Totals) -> Summary {
+        let (kinds, total) = figures(totals);
+        Summary {
+            format: FORMAT,
+            generator: String::new(),
+            name: String::new(),
+            url: String::new(),
+            started: String::new(),
+            profile: Profile::Mixed,
+            clients: 1,
+            rate: None,
+            settings: Vec::new(),
+            ended_early: false,
+            seeded: 0,
+            wall_seconds: 10.0,
+            throughput: total.successful as f64 / 10.0,
+            total,
+            kinds,
+            errors: Vec::new(),
+            arrivals: None,
+            purchases: PurchaseSummary::default(),
+            own: OwnSummary::default(),
+            verdicts: Vec::new(),
+            thresholds: Vec::new(),
+            verification: None,
+            series: Vec::new(),
+        }
+    }
+
+    /// Against the definition: the least value that so many of all do not exceed.
+    #[test]
+    fn percentiles_are_those_of_the_sorted_times() {
+        let mut random = Random::new(9);
+        let mut totals = Totals::default();
+        let mut times: Vec<f64> = Vec::new();
+        for _ in 0..20_000 {
+            // From 0.1 ms to 10 s, as many in each decade.
+            let ms = 0.1 * 10_f64.powf(random.unit() * 5.0);
+            times.push(ms);
+            totals.record(Kind::Post, Outcome::Success, Duration::from_secs_f64(ms / 1000.0));
+        }
+        times.sort_by(f64::total_cmp);
+        let at = |share: f64| times[(share * times.len() as f64).ceil() as usize - 1];
+        let latency = figures(&totals).1.latency;
+        let mean = times.iter().sum::<f64>() / times.len() as f64;
+        for (got, expected) in [
+            (latency.mean, mean),
+            (latency.median, at(0.5)),
+            (latency.p95, at(0.95)),
+            (latency.p99, at(0.99)),
+            (latency.p999, at(0.999)),
+            (latency.max, at(1.0)),
+        ] {
+            // Three digits.
+            assert!((got - expected).abs() <= expected * 0.002, "{got}, expected {expected}");
+        }
+        for bucket in &latency.buckets {
+            let inside = |ms: &&f64| (bucket.from..bucket.to).contains(*ms);
+            let expected = times.iter().filter(inside).count() as f64;
+            let off = (bucket.count as f64 - expected).abs();
+            assert!(off <= 12.0 + expected * 0.05, "{bucket:?}, expected {expected}");
+        }
+        assert_eq!(latency.buckets.iter().map(|bucket| bucket.count).sum::<u64>(), latency.count);
+    }
+
+    #[test]
+    fn neighbours_become_one_point_with_the_worst_of_both() {
+        let point = |at, p99, successful| Point {
+            at,
+            seconds: 1.0,
+            successful,
+            refused: 1,
+            failed: 0,
+            median: 1.0,
+            p95: 2.0,
+            p99,
+            max: p99 * 2.0,
+            cores: 0.5,
+        };
+        let merged = Point::merged(&[point(4.0, 9.0, 10), point(5.0, 3.0, 30)]);
+        assert_eq!((merged.at, merged.seconds), (4.0, 2.0));
+        assert_eq!((merged.successful, merged.refused), (40, 2));
+        assert_eq!((merged.p99, merged.max, merged.cores), (9.0, 18.0, 0.5));
+    }
 }

@@ -281,3 +281,98 @@ impl Threshold {
         Some(nanoseconds / 1e6)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{
+        Comparison::{Greater, GreaterOrEqual, Less, LessOrEqual},
+        *,
+    };
+    use crate::load::{Outcome, Totals, summary::tests::summary};
+
+    fn refused(text: &str) -> String {
+        text.parse::<Threshold>().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn conditions_are_read_with_their_units() {
+        let read = |text: &str| {
+            let threshold: Threshold = text.parse().unwrap();
+            (threshold.scope, threshold.figure, threshold.comparison, threshold.value)
+        };
+        assert_eq!(read("p99>200ms"), (Scope::All, Figure::Percentile(99.0), Greater, 200.0));
+        assert_eq!(
+            read(" get : p99.9 >= 1.5s "),
+            (Scope::Gets, Figure::Percentile(99.9), GreaterOrEqual, 1500.0)
+        );
+        assert_eq!(read("post:mean<250us"), (Scope::Posts, Figure::Mean, Less, 0.25));
+        let stores = Scope::One(Kind::ItemStores);
+        assert_eq!(read("stores:max<=2m"), (stores, Figure::Max, LessOrEqual, 120_000.0));
+        assert_eq!(read("median>1ms").1, Figure::Percentile(50.0));
+        let errors = Figure::Count(Counted::Errors);
+        assert_eq!(read("errors>0"), (Scope::All, errors, Greater, 0.0));
+        let dropped = Figure::Share(Counted::Dropped);
+        assert_eq!(read("dropped>1%"), (Scope::All, dropped, Greater, 0.01));
+        assert_eq!(read("throughput<1000").1, Figure::Throughput);
+    }
+
+    #[test]
+    fn what_is_no_condition_is_refused_with_the_reason() {
+        for (text, reason) in [
+            ("p99", "there is no < or >"),
+            ("p99>200", "is not a duration with a unit"),
+            ("p99>1h", "is not a duration with a unit"),
+            ("p101>1ms", "is not between p0 and p100"),
+            ("q99>1ms", "is no figure"),
+            ("put:p99>1ms", "is no type of request"),
+            ("errors>x", "is not a number"),
+            ("errors>-1", "is not a number"),
+            ("get:dropped>1", "arrivals are dropped"),
+            (">1ms", "is no figure"),
+        ] {
+            let refused = refused(text);
+            assert!(refused.contains(reason), "{text}: {refused}");
+            assert!(refused.contains("expected a condition such as"), "{refused}");
+        }
+    }
+
+    fn judged(text: &str, totals: &Totals) -> Judged {
+        text.parse::<Threshold>().unwrap().judge(&summary(totals), totals)
+    }
+
+    #[test]
+    fn conditions_hold_for_what_was_measured() {
+        let mut totals = Totals::default();
+        for ms in 1..=99 {
+            totals.record(Kind::StoreItems, Outcome::Success, Duration::from_millis(ms));
+        }
+        totals.record(Kind::Post, Outcome::Success, Duration::from_secs(2));
+        totals.record(Kind::Post, Outcome::Status(500), Duration::from_secs(9));
+        totals.record(Kind::Post, Outcome::Refused(503), Duration::from_millis(1));
+        for (text, failed) in [
+            ("p50>49ms", true),
+            ("p50>51ms", false),
+            ("get:max>=99ms", true),
+            ("get:max>100ms", false),
+            ("max>1.9s", true),
+            ("post:p50<1s", false),
+            ("errors>0", true),
+            ("errors>1", false),
+            ("errors>0.9%", true),
+            ("errors>1%", false),
+            ("get:errors>0", false),
+            ("post:refused>=1", true),
+            // 100 successes in 10 s.
+            ("throughput<10.1", true),
+            ("throughput<9.9", false),
+            // There is no such request.
+            ("bulk:p99<1s", true),
+        ] {
+            assert_eq!(judged(text, &totals).failed, failed, "{text}: {:?}", judged(text, &totals));
+        }
+        assert_eq!(judged("errors>0", &totals).measured, "1");
+        assert_eq!(judged("bulk:p99>1s", &totals).measured, "no answers");
+    }
+}

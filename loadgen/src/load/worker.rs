@@ -308,6 +308,9 @@ impl VirtualClient {
         let (kind, outcome, status) = (request.kind(), answer.outcome, answer.status);
         let sample = Sample { kind, due, sent, ended, outcome, status, message: answer.message };
         self.state.recorder.borrow_mut().record(sample);
+        // The connection goes back to its pool in a task of its own. A request before that would open
+        // another connection.
+        tokio::task::yield_now().await;
         answer.pause
     }
 }

@@ -23,7 +23,11 @@ pub fn report_html(summary: &Summary) -> String {
     body.push_str(&plots(summary));
     body.push_str(&generator(summary));
     body.push_str(&reading(summary));
-    page(&format!("Load test: {}", summary.name), &body)
+    page(&format!("Load test: {}", title(summary)), &body)
+}
+
+fn title(summary: &Summary) -> &str {
+    if summary.name.is_empty() { summary.profile.name() } else { &summary.name }
 }
 
 fn introduction(summary: &Summary) -> String {
@@ -46,7 +50,7 @@ fn introduction(summary: &Summary) -> String {
     format!(
         "<h1>Load test: {}</h1>\n<p class=\"lead\">{} against <b>{}</b>: {loop_kind}. Measured for \
          {:.1} s from {}.{early}</p>\n",
-        escape(&summary.name),
+        escape(title(summary)),
         escape(profile(summary.profile)),
         escape(&summary.url),
         summary.wall_seconds,

@@ -45,6 +45,7 @@ pub(crate) struct Raw {
     /// Where it listens.
     pub(crate) url: String,
     reactions: Arc<Mutex<BTreeMap<Reaction, u64>>>,
+    connections: Arc<AtomicUsize>,
 }
 
 type Script = dyn Fn(usize, &str) -> Reaction + Send + Sync;
@@ -63,14 +64,22 @@ impl Raw {
             reactions: Arc::clone(&reactions),
             free: watch::Sender::new(true),
         };
+        let connections: Arc<AtomicUsize> = Arc::default();
+        let accepted = Arc::clone(&connections);
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
+                accepted.fetch_add(1, Ordering::Relaxed);
                 // A connection that the client gives up ends its task; nobody is interested.
                 tokio::spawn(served.clone().serve(stream));
             }
         });
-        Self { url, reactions }
+        Self { url, reactions, connections }
+    }
+
+    /// Connections accepted so far.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
     }
 
     /// How often there was each reaction.
