@@ -16,7 +16,7 @@ use common::{
     purchases::Chain,
     report::{self, Table, count, megabytes},
     server::Server,
-    visibility::{self, Visibility},
+    visibility::{Probes, Visibility},
 };
 use random::Random;
 
@@ -74,7 +74,7 @@ fn main() {
     ]);
     row("alone", &args.pass(&server, &bodies), &table, &server);
     let run = || args.pass(&server, &bodies);
-    let (probed, visibility) = visibility::during(server.public(), server.public(), run);
+    let (probed, visibility) = Probes::new(server.public(), server.public()).during(run);
     row("with probes", &probed, &table, &server);
     report::title("From POST answered to visible, under bulk POSTs");
     visibility.rows(&Visibility::table(), "bulk POSTs");
@@ -88,6 +88,7 @@ impl Args {
             time: Duration::from_secs_f64(self.seconds),
             bodies,
             purchases: self.purchases,
+            pace: None,
         };
         bulk.run(server, &[server.pid(), std::process::id()])
     }

@@ -17,7 +17,7 @@ use common::{
     purchases::Chain,
     report::{self, Table, count, millis},
     server::Server,
-    visibility::{self, Visibility},
+    visibility::{Probes, Visibility},
 };
 use random::Random;
 
@@ -99,7 +99,7 @@ fn measure(args: &Args, connections: usize, requests: &[Vec<u8>], table: &Table)
     let commits = Commits::of(&server).since(&before);
     // Opening the connections is not in it, for nothing is committed then.
     let commits_per_second = commits.count / (load.warm_up + load.time).as_secs_f64();
-    let (probed, visibility) = visibility::during(server.public(), server.public(), || load.run());
+    let (probed, visibility) = Probes::new(server.public(), server.public()).during(|| load.run());
     server.kill();
     let [growing, with_room] =
         synced_per_second(&directory.path().join("file"), commits.bytes_each());

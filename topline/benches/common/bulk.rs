@@ -1,4 +1,5 @@
-//! Bulk POSTs over several connections, each of which sends its next when it has its answer.
+//! Bulk POSTs over several connections, each of which sends its next when it has its answer, and at a given
+//! pace not before its time.
 
 use std::{
     net::SocketAddr,
@@ -23,6 +24,8 @@ pub(crate) struct Bulk<'a> {
     pub(crate) bodies: &'a [Vec<u8>],
     /// Purchases in each of them.
     pub(crate) purchases: usize,
+    /// Lines a second of all connections together; `None` is as many as are taken.
+    pub(crate) pace: Option<f64>,
 }
 
 /// What a run has taken.
@@ -46,7 +49,7 @@ impl Bulk<'_> {
         let (mut posts, mut position) = (0, Position::default());
         thread::scope(|scope| {
             let senders: Vec<_> = (0..self.connections)
-                .map(|number| scope.spawn(move || self.send(number, start + self.time)))
+                .map(|number| scope.spawn(move || self.send(number, start)))
                 .collect();
             for sender in senders {
                 let (sent, reached) = sender.join().expect("all were taken");
@@ -65,22 +68,30 @@ impl Bulk<'_> {
         }
     }
 
-    /// Sends until `end`; gives the POSTs acknowledged, and the position that has them.
-    fn send(&self, number: usize, end: Instant) -> (usize, Position) {
+    /// Sends until its time is over; gives the POSTs acknowledged, and the position that has them.
+    fn send(&self, number: usize, start: Instant) -> (usize, Position) {
         let (mut client, mut position) = (Client::connect(self.address), Position::default());
         let accepted = format!(r#"{{"accepted":{},"rejected":[]}}"#, self.purchases);
         let first = number * self.bodies.len() / self.connections;
         let mut posts = 0;
         for body in self.bodies.iter().cycle().skip(first) {
-            if Instant::now() >= end {
+            let due = start + self.due(number + posts * self.connections);
+            if due.max(Instant::now()) >= start + self.time {
                 break;
             }
+            thread::sleep(due.saturating_duration_since(Instant::now()));
             let answer = client.send(body).expect("the server answers");
             assert_eq!((answer.status, &answer.body), (200, &accepted));
             position.add(&answer);
             posts += 1;
         }
         (posts, position)
+    }
+
+    /// When the POST of this number is to be sent, from the start on.
+    fn due(&self, post: usize) -> Duration {
+        let lines = (post * self.purchases * LINES) as f64;
+        self.pace.map_or(Duration::ZERO, |pace| Duration::from_secs_f64(lines / pace))
     }
 }
 
