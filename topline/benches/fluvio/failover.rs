@@ -142,7 +142,8 @@ fn watch(
     first: u64,
     stop: &AtomicBool,
 ) -> Vec<Instant> {
-    let store = (0..u32::MAX).find(|&store| partitions.of(StoreId(store)) == partition).expect("some");
+    let store =
+        (0..u32::MAX).find(|&store| partitions.of(StoreId(store)) == partition).expect("some");
     let (mut poster, mut getter) = (Client::connect(posts), Client::connect(gets));
     let mut seen = Vec::new();
     for item in first.. {
