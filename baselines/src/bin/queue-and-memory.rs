@@ -2,7 +2,6 @@
 
 use std::{process::ExitCode, sync::Arc};
 
-use anyhow::Context;
 use baselines::{
     cli::{self, ServerArgs},
     contract::routes,
@@ -30,7 +29,7 @@ fn main() -> ExitCode {
     cli::run("queue-and-memory", &server, async {
         let readiness = Readiness::new();
         let started = QueueAndMemory::start(&design, &readiness).await;
-        let design = Arc::new(started.context("the database cannot be used")?);
+        let design = Arc::new(started?);
         cli::serve(&server, routes("queue_and_memory", &design), readiness, &Metrics::new()?).await
     })
 }

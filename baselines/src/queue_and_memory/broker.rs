@@ -20,7 +20,7 @@ use lapin::{
     },
     types::{AMQPValue, FieldTable, ShortString},
 };
-use model::{Batch, Partition, ProducerId};
+use model::{Batch, Partition, PartitionCount, ProducerId};
 
 /// How safe a purchase is in RabbitMQ when its POST is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -54,6 +54,17 @@ impl Broker {
     pub(super) async fn connect(&self, name: &str) -> Result<Connection, Error> {
         let properties = ConnectionProperties::default().with_connection_name(name.into());
         Connection::connect(&self.uri, properties).await
+    }
+
+    /// Makes everything that lasts, for all shards. RabbitMQ may fail at a quorum queue that several
+    /// connections make at once, so this comes before anything else; later only publishers see to it.
+    pub(super) async fn declare_all(&self, shards: PartitionCount) -> Result<(), Error> {
+        let connection = self.connect("setup").await?;
+        let channel = connection.create_channel().await?;
+        for shard in shards.iter() {
+            self.declare(&channel, shard).await?;
+        }
+        connection.close(200, "done".into()).await
     }
 
     /// Makes the exchange, and the database queue of a shard, where there is none.

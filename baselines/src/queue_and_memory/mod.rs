@@ -95,20 +95,32 @@ pub struct QueueAndMemory {
     sales: watch::Receiver<Option<Arc<Sales>>>,
 }
 
+/// Why it cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The database cannot be used.
+    #[error("the database cannot be used: {0}")]
+    Database(#[from] tokio_postgres::Error),
+    /// RabbitMQ cannot be used.
+    #[error("RabbitMQ cannot be used: {0}")]
+    Broker(#[from] lapin::Error),
+}
+
 impl QueueAndMemory {
-    /// Makes the tables where there are none, and starts everything. `readiness` gets conditions for
+    /// Makes tables and queues where there are none, and starts everything. `readiness` gets conditions for
     /// the publishers, the database writers and the Store service.
     ///
     /// # Errors
-    /// If the database cannot be reached.
+    /// If the database or RabbitMQ cannot be reached, or has something else under these names.
     pub async fn start(
         args: &QueueAndMemoryArgs,
         readiness: &Readiness,
-    ) -> Result<Self, tokio_postgres::Error> {
+    ) -> Result<Self, StartError> {
         create_schema(&args.database).await?;
         let shards = args.shards;
         let (uri, prefix) = (args.broker.clone(), args.prefix.clone());
         let broker = Broker { uri, prefix, queues: args.queues };
+        broker.declare_all(shards).await?;
         let (shown, sales) = watch::channel(None);
         let store = StoreService {
             broker: broker.clone(),

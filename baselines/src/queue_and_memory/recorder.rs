@@ -60,7 +60,6 @@ impl Recorder {
         let mut applied = writer.take_shard(self.shard).await?;
         let connection = self.broker.connect("database writer").await?;
         let channel = connection.create_channel().await?;
-        self.broker.declare(&channel, self.shard).await?;
         let queue = self.broker.database_queue(self.shard);
         let mut messages = Messages::consume(&channel, queue, self.max_messages).await?;
         self.connected.ready();

@@ -99,7 +99,6 @@ impl StoreService {
         let mut following = Vec::new();
         for shard in self.shards.iter() {
             let channel = connection.create_channel().await?;
-            self.broker.declare(&channel, shard).await?;
             let queue = self.broker.follow(&channel, shard).await?;
             following.push(Following { shard, channel, queue });
         }
