@@ -47,8 +47,12 @@ const LINE_EVERY: Duration = Duration::from_secs(5);
 pub(crate) struct LoadgenArgs {
     #[command(subcommand)]
     command: Option<LoadgenCommand>,
-    /// Where the server is, such as http://127.0.0.1:8080
-    #[arg(env = "TOPLINE_LOADGEN_URL", value_name = "URL", required = true)]
+    #[arg(
+        env = "TOPLINE_LOADGEN_URL",
+        value_name = "URL",
+        required = true,
+        help = "Where the server is, such as http://127.0.0.1:8080"
+    )]
     url: Option<String>,
     #[command(flatten)]
     run: RunArgs,
@@ -85,7 +89,7 @@ struct FileArgs {
     /// What was run and measured, for `compare` and for programs
     #[arg(long, env = "TOPLINE_LOADGEN_JSON", value_name = "FILE")]
     json: Option<PathBuf>,
-    /// HdrHistogram log: response times of each second, by request type
+    /// Response times of each second, by request type, as a log of HDR histograms
     #[arg(long, env = "TOPLINE_LOADGEN_HISTOGRAM_LOG", value_name = "FILE")]
     histogram_log: Option<PathBuf>,
     /// A report for people: tables and plots, in one page that needs nothing else

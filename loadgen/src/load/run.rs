@@ -38,6 +38,8 @@ use crate::{
     shopping_day::Plan,
 };
 
+/// The least that requests before and after measuring may take.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Length of the intervals of the series.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// From when everything is set up until the first request.
@@ -165,23 +167,24 @@ impl Running<'_> {
     async fn run(self, outputs: Outputs) -> Result<Summary, LoadError> {
         let args = self.args;
         // Another name for each run, so that no purchase is taken for one of an earlier run.
-        let key = format!("load-{:x}", Timestamp::now().millis());
-        let target = Target::new(self.url, args.write_token.clone(), args.timeout);
-        let target = Arc::new(target);
+        let key = format!("load-{:x}-{:x}", Timestamp::now().millis(), std::process::id());
+        let target = |timeout| Arc::new(Target::new(self.url, args.write_token.clone(), timeout));
+        // What is not measured may take its time.
+        let patient = target(args.timeout.max(PATIENCE));
         let source = self.source(&key).await?;
         if args.verify {
-            check::ensure_fresh(&target, Request::StoreItems(source.first_store())).await?;
+            check::ensure_fresh(&patient, Request::StoreItems(source.first_store())).await?;
         }
-        let mut ledger = self.seed(&target, &source).await?;
+        let mut ledger = self.seed(&patient, &source).await?;
         let seeded = ledger.acknowledged;
-        let mut measured = self.measure(Arc::clone(&target), Arc::new(source), outputs).await?;
+        let mut measured = self.measure(target(args.timeout), Arc::new(source), outputs).await?;
         for brought in &mut measured.brought {
             ledger.merge(std::mem::take(&mut brought.ledger));
         }
         let mut summary = self.summarise(measured, &ledger, seeded);
         if args.verify {
             self.live.enter(Stage::Verifying);
-            summary.verification = Some(check::check(&self.client, &target, ledger).await?);
+            summary.verification = Some(check::check(&self.client, &patient, ledger).await?);
         }
         Ok(summary)
     }
