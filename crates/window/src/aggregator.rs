@@ -102,7 +102,7 @@ pub struct Stats {
 
 /// The slots one purchase counts for.
 struct Slots {
-    all: [u8; crate::pairs::MAX_SLOTS],
+    all: [u8; crate::records::MAX_SLOTS],
     len: usize,
     day: Option<usize>,
     /// The pane it goes to, if a sliding window covers it.
@@ -320,8 +320,8 @@ impl Aggregator {
         let (pair, item) = self.pair(sought, store);
         if let Some(pane) = slots.pane {
             let entry = Entry { pair, quantity: line.quantity };
-            let place = self.panes.add(pane, entry, self.pairs.place(pair));
-            self.pairs.set_place(pair, place);
+            let place = self.panes.add(pane, entry, self.pairs.record(pair).place);
+            self.pairs.record_mut(pair).place = place;
         }
         if let Some(slot) = slots.day
             && self.pairs.count(pair, slot) == 0
@@ -369,7 +369,7 @@ impl Aggregator {
             let before = self.sides[side as usize].add_pair(sides[side as usize], pair);
             self.pairs.set_chained(pair, side, before);
             if !self.sides[side as usize].has_tops(sides[side as usize]) {
-                self.pairs.set_in_view(pair, side, true);
+                self.pairs.record_mut(pair).set_in_view(side, true);
             }
         }
         pair
@@ -445,7 +445,7 @@ impl Aggregator {
             for (side, index) in Side::BOTH.into_iter().zip(self.pairs.sides(pair)) {
                 let entities = &mut self.sides[side as usize];
                 *entities.total_mut(index, slot) = 0;
-                self.pairs.set_member(pair, side, slot, false);
+                self.pairs.record_mut(pair).set_member(side, slot, false);
                 self.lists.clear(entities, side, index, slot);
             }
             self.pairs.mark_dirty(pair);

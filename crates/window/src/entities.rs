@@ -4,9 +4,10 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use crate::{
-    pairs::{MAX_SLOTS, Pairs, Side},
+    pairs::{Pairs, Side},
     prefetch,
     rank::Rank,
+    records::MAX_SLOTS,
 };
 
 /// What an entity has once it has more pairs than are all kept as candidates.

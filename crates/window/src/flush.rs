@@ -1,12 +1,12 @@
 //! Handing on what has changed.
 
-use crate::{
-    Aggregator, EntityUpdate, Sink,
-    lists::Lists,
-    pairs::{Dirty, Side},
-    prefetch::AHEAD,
-    radix,
-};
+use crate::{Aggregator, EntityUpdate, Sink, lists::Lists, pairs::Side, prefetch::AHEAD, radix};
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Dirty {
+    pair: u32,
+    sides: [u32; 2],
+}
 
 /// Buffers that a flush fills, kept for the next one.
 #[derive(Debug, Default)]
@@ -45,7 +45,10 @@ impl Aggregator {
             sink.day_dropped(date);
         }
         let mut scratch = std::mem::take(&mut self.scratch);
-        self.pairs.take_dirty_view(&mut scratch.dirty);
+        let mut all = std::mem::take(&mut scratch.dirty);
+        all.clear();
+        self.pairs.take_dirty_view(|pair, record| all.push(Dirty { pair, sides: record.sides }));
+        scratch.dirty = all;
         let mut dirty = std::mem::take(&mut scratch.dirty);
         for side in Side::BOTH {
             let (own, other) = (side as usize, side.other() as usize);
@@ -78,7 +81,7 @@ impl Aggregator {
             sink.day_closed(day);
         }
         let mut scratch = std::mem::take(&mut self.scratch);
-        self.pairs.take_dirty_view(&mut scratch.dirty);
+        self.pairs.take_dirty_view(|_, _| {});
         for side in Side::BOTH {
             let mut grouped = self.grouped(side);
             for index in 0..self.sides[side as usize].len() as u32 {
@@ -118,17 +121,17 @@ impl Aggregator {
             }
             if Lists::is_candidate(&self.pairs, tops, pair, side) {
                 scratch.rows.push((others.id(other), pair));
-                self.pairs.set_in_view(pair, side, true);
-            } else if self.pairs.is_in_view(pair, side) {
+                self.pairs.record_mut(pair).set_in_view(side, true);
+            } else if self.pairs.record(pair).is_in_view(side) {
                 scratch.removed.push(others.id(other));
-                self.pairs.set_in_view(pair, side, false);
+                self.pairs.record_mut(pair).set_in_view(side, false);
             }
         }
         scratch.rows.sort_unstable();
         scratch.removed.sort_unstable();
         for &(id, pair) in &scratch.rows {
             scratch.ids.push(id);
-            self.pairs.extend_counts(pair, &mut scratch.counts);
+            self.pairs.record_counts().extend(self.pairs.record(pair), &mut scratch.counts);
         }
         scratch.totals.extend(entities.totals(index));
         sink.entity(EntityUpdate {

@@ -4,6 +4,7 @@
 //! give the same updates, whatever the boundaries of reading and the points of restart.
 
 mod aggregator;
+mod chunks;
 mod config;
 mod dedup;
 mod entities;
@@ -16,6 +17,7 @@ mod panes;
 mod prefetch;
 mod radix;
 mod rank;
+mod records;
 mod settings;
 mod snapshot;
 mod update;

@@ -64,7 +64,7 @@ impl Lists {
             let other = side.other() as usize;
             let id = || sides[other].id(indexes[other]);
             let inside = Rank::reaches(count, id, bound);
-            if inside != pairs.is_member(pair, side, slot) {
+            if inside != pairs.record(pair).is_member(side, slot) {
                 self.cross(pairs, sides, pair, (side, index, slot), inside);
             }
         }
@@ -81,7 +81,7 @@ impl Lists {
     ) {
         let live = &mut candidates(sides, list).live;
         if there {
-            pairs.set_in_view(pair, list.0, true);
+            pairs.record_mut(pair).set_in_view(list.0, true);
             *live += 1;
             if *live > self.high() {
                 self.choose(pairs, sides, list);
@@ -102,7 +102,7 @@ impl Lists {
         inside: bool,
     ) {
         let (side, _, slot) = list;
-        pairs.set_member(pair, side, slot, inside);
+        pairs.record_mut(pair).set_member(side, slot, inside);
         let candidates = candidates(sides, list);
         if inside {
             candidates.live += 1;
@@ -128,7 +128,7 @@ impl Lists {
         let ranked: Vec<(Rank, u32)> =
             members.iter().map(|&pair| (rank(pairs, sides, side, slot, pair), pair)).collect();
         for &pair in &members {
-            pairs.set_member(pair, side, slot, false);
+            pairs.record_mut(pair).set_member(side, slot, false);
             pairs.mark_dirty(pair);
         }
         self.keep_best(pairs, sides, list, ranked, members);
@@ -152,7 +152,7 @@ impl Lists {
         let (side, index, slot) = list;
         let mut former = std::mem::take(&mut candidates(sides, list).members);
         for &pair in &former {
-            pairs.set_member(pair, side, slot, false);
+            pairs.record_mut(pair).set_member(side, slot, false);
             pairs.mark_dirty(pair);
         }
         former.clear();
@@ -173,7 +173,7 @@ impl Lists {
             self.keep_best(pairs, sides, list, ranked, former);
         } else {
             for &(_, pair) in &ranked {
-                pairs.set_in_view(pair, side, true);
+                pairs.record_mut(pair).set_in_view(side, true);
             }
             let tops = tops(sides, list);
             tops.bounds[slot] = Rank::LOWEST;
@@ -196,7 +196,7 @@ impl Lists {
         members.clear();
         members.extend(ranked[..kept].iter().map(|&(_, pair)| pair));
         for &pair in &members {
-            pairs.set_member(pair, side, slot, true);
+            pairs.record_mut(pair).set_member(side, slot, true);
         }
         let tops = tops(sides, list);
         tops.bounds[slot] = ranked[kept - 1].0;
@@ -239,7 +239,7 @@ impl Lists {
         let Some(tops) = tops else { return true };
         (0..tops.candidates.len()).any(|slot| match tops.bounds[slot] {
             Rank::LOWEST => pairs.count(pair, slot) > 0,
-            _ => pairs.is_member(pair, side, slot),
+            _ => pairs.record(pair).is_member(side, slot),
         })
     }
 
@@ -306,7 +306,7 @@ impl Lists {
                 candidates.live += 1;
                 if bound != Rank::LOWEST {
                     candidates.members.push(pair);
-                    pairs.set_member(pair, side, slot, true);
+                    pairs.record_mut(pair).set_member(side, slot, true);
                 }
             }
         }
@@ -360,7 +360,7 @@ fn tidy(pairs: &Pairs, members: &mut Vec<u32>, side: Side, slot: usize) {
     }
     members.sort_unstable();
     members.dedup();
-    members.retain(|&pair| pairs.is_member(pair, side, slot));
+    members.retain(|&pair| pairs.record(pair).is_member(side, slot));
 }
 
 fn rank(pairs: &Pairs, sides: &[Entities; 2], side: Side, slot: usize, pair: u32) -> Rank {

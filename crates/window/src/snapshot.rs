@@ -28,7 +28,7 @@ use crate::{
     dedup::{ProducerState, Producers},
     entities::push_lean,
     lists::{List, Lists},
-    pairs::{Record, Records, Side},
+    pairs::{Saved, Side},
     panes::{Entry, PaneNumber},
     prefetch::AHEAD,
     rank::Rank,
@@ -62,7 +62,7 @@ pub struct Snapshot {
     meta: Vec<u8>,
     /// For each side, the first index and the ids.
     entities: [(usize, Vec<u64>); 2],
-    pairs: Records,
+    pairs: Saved,
     panes: Vec<(PaneNumber, Vec<Entry>)>,
     bounds: Vec<(List, Rank)>,
     keys: Vec<(Timestamp, IdempotencyKey)>,
@@ -143,9 +143,7 @@ impl Snapshot {
         let mut out = Chunks::default();
         out.done.push(self.meta.clone());
         self.encode_entities(&mut out);
-        for record in self.pairs.iter() {
-            encode_pair(&mut out, &record);
-        }
+        self.encode_pairs(&mut out);
         self.encode_panes(&mut out);
         for &((side, index, slot), bound) in &self.bounds {
             out.item(BOUNDS);
@@ -184,6 +182,28 @@ impl Snapshot {
         }
     }
 
+    fn encode_pairs(&self, out: &mut Chunks) {
+        let mut counts = Vec::new();
+        for (pair, record) in self.pairs.iter() {
+            let fresh = out.item(PAIRS);
+            let before = if fresh { 0 } else { out.last };
+            out.last = pair;
+            let bytes = &mut out.open;
+            varint::put(bytes, u64::from(pair - before));
+            for index in record.sides {
+                varint::put(bytes, u64::from(index));
+            }
+            counts.clear();
+            self.pairs.counts.extend(record, &mut counts);
+            let slots = counts.iter().enumerate();
+            let bits = slots.fold(0, |bits, (slot, &count)| bits | u64::from(count > 0) << slot);
+            varint::put(bytes, bits);
+            for &count in counts.iter().filter(|&&count| count > 0) {
+                varint::put(bytes, count);
+            }
+        }
+    }
+
     fn encode_panes(&self, out: &mut Chunks) {
         for (number, entries) in &self.panes {
             for entries in entries.chunks(CHUNK_BYTES / 8) {
@@ -196,25 +216,6 @@ impl Snapshot {
                 }
             }
         }
-    }
-}
-
-fn encode_pair(out: &mut Chunks, record: &Record<'_>) {
-    let fresh = out.item(PAIRS);
-    let before = if fresh { 0 } else { out.last };
-    out.last = record.pair;
-    let bytes = &mut out.open;
-    varint::put(bytes, u64::from(record.pair - before));
-    for index in record.sides {
-        varint::put(bytes, u64::from(index));
-    }
-    let bits = record
-        .counts()
-        .enumerate()
-        .fold(0, |bits, (slot, count)| bits | u64::from(count > 0) << slot);
-    varint::put(bytes, bits);
-    for count in record.counts().filter(|&count| count > 0) {
-        varint::put(bytes, count);
     }
 }
 
@@ -514,7 +515,8 @@ impl Aggregator {
                 self.sides[1].prefetch(self.pairs.side(ahead, Side::Item));
             }
             let indexes = self.pairs.sides(pair);
-            for (slot, count) in self.pairs.counts(pair).enumerate() {
+            for slot in 0..self.layout.slots() {
+                let count = self.pairs.count(pair, slot);
                 if count > 0 {
                     for (entities, index) in self.sides.iter_mut().zip(indexes) {
                         let total = entities.total_mut(index, slot);
