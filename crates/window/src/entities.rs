@@ -128,6 +128,12 @@ impl Entities {
         prefetch::read(&self.rows, index as usize * self.lines_per_row);
     }
 
+    /// Starts to bring its id into the cache.
+    #[inline]
+    pub(crate) fn prefetch_id(&self, index: u32) {
+        prefetch::read(&self.ids, index as usize);
+    }
+
     /// Its totals, by slot.
     pub(crate) fn totals(&self, index: u32) -> impl Iterator<Item = u64> + '_ {
         let row = &self.rows[index as usize * self.lines_per_row..][..self.lines_per_row];

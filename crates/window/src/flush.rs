@@ -1,21 +1,20 @@
 //! Handing on what has changed.
 
-use crate::{Aggregator, EntityUpdate, Sink, lists::Lists, pairs::Side, prefetch::AHEAD, radix};
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Dirty {
-    pair: u32,
-    sides: [u32; 2],
-}
+use crate::{
+    Aggregator, EntityUpdate, Sink, lists::Lists, pairs::Side, prefetch, radix, records::Record,
+};
 
 /// Buffers that a flush fills, kept for the next one.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
-    dirty: Vec<Dirty>,
-    sorting: Vec<Dirty>,
+    /// Copies of the records that have changed: both sides read them, and they lie close together.
+    changed: Vec<Changed>,
+    /// For each, the entity and its place in `changed`.
+    order: Vec<(u32, u32)>,
+    sorting: Vec<(u32, u32)>,
     /// What may have to be handed on of the entity at hand.
-    changed: Vec<Row>,
-    /// What has: the id of the other side, the pair.
+    group: Vec<Changed>,
+    /// What has: the id of the other side, and the place in the group.
     rows: Vec<(u64, u32)>,
     ids: Vec<u64>,
     counts: Vec<u64>,
@@ -23,16 +22,13 @@ pub(crate) struct Scratch {
     totals: Vec<u64>,
 }
 
-impl Scratch {
-    /// Ready for the next entity.
-    fn clear(&mut self) {
-        self.changed.clear();
-        self.rows.clear();
-        self.ids.clear();
-        self.counts.clear();
-        self.removed.clear();
-        self.totals.clear();
-    }
+/// A copy of the record of a pair. Its `place` names the pair, for what it says otherwise is of no use here.
+type Changed = Record;
+
+fn changed(pair: u32, record: &Record) -> Changed {
+    let mut changed = *record;
+    changed.place = pair;
+    changed
 }
 
 impl Aggregator {
@@ -45,32 +41,53 @@ impl Aggregator {
             sink.day_dropped(date);
         }
         let mut scratch = std::mem::take(&mut self.scratch);
-        let mut all = std::mem::take(&mut scratch.dirty);
-        all.clear();
-        self.pairs.take_dirty_view(|pair, record| all.push(Dirty { pair, sides: record.sides }));
-        scratch.dirty = all;
-        let mut dirty = std::mem::take(&mut scratch.dirty);
+        scratch.changed.clear();
+        self.pairs.take_dirty_view(|pair, record| scratch.changed.push(changed(pair, record)));
         for side in Side::BOTH {
-            let (own, other) = (side as usize, side.other() as usize);
+            let own = side as usize;
+            scratch.order.clear();
+            let sides = scratch.changed.iter().map(|changed| changed.sides[own]);
+            scratch.order.extend(sides.zip(0..));
             let entities = self.sides[own].len();
-            radix::sort(&mut dirty, &mut scratch.sorting, entities, |dirty| dirty.sides[own]);
-            let mut rest = dirty.as_slice();
-            while let Some(first) = rest.first() {
-                let index = first.sides[own];
-                let length = rest.iter().take_while(|dirty| dirty.sides[own] == index).count();
-                let (group, behind) = rest.split_at(length);
-                for ahead in behind.iter().take(AHEAD).skip(AHEAD.saturating_sub(length)) {
-                    self.pairs.prefetch(ahead.pair);
-                    self.sides[own].prefetch(ahead.sides[own]);
-                }
-                let rows = group.iter().map(|dirty| (dirty.sides[other], dirty.pair));
-                self.hand_on(&mut scratch, sink, side, index, rows, false);
-                rest = behind;
+            radix::sort(&mut scratch.order, &mut scratch.sorting, entities, |&(index, _)| index);
+            let order = std::mem::take(&mut scratch.order);
+            let mut from = 0;
+            while let Some(&(index, _)) = order.get(from) {
+                from = self.gather(&mut scratch, &order, from, side);
+                self.hand_on(&mut scratch, sink, side, index, false);
             }
+            scratch.order = order;
         }
-        scratch.dirty = dirty;
         self.scratch = scratch;
         sink.progress(&self.progress);
+    }
+
+    /// Copies together what has changed of the entity at `from` in `order`; gives where the next one begins.
+    fn gather(
+        &self,
+        scratch: &mut Scratch,
+        order: &[(u32, u32)],
+        from: usize,
+        side: Side,
+    ) -> usize {
+        let (own, others) = (&self.sides[side as usize], &self.sides[side.other() as usize]);
+        let index = order[from].0;
+        let mut at = from;
+        scratch.group.clear();
+        while let Some(&(next, place)) = order.get(at)
+            && next == index
+        {
+            if let Some(&(index, ahead)) = order.get(at + 2 * prefetch::AHEAD) {
+                prefetch::read(&scratch.changed, ahead as usize);
+                own.prefetch(index);
+            }
+            if let Some(&(_, ahead)) = order.get(at + prefetch::AHEAD) {
+                others.prefetch_id(scratch.changed[ahead as usize].sides[side.other() as usize]);
+            }
+            scratch.group.push(scratch.changed[place as usize]);
+            at += 1;
+        }
+        at
     }
 
     /// Hands on everything there is, as after a restart: every update replaces what was known.
@@ -86,10 +103,16 @@ impl Aggregator {
             let mut grouped = self.grouped(side);
             for index in 0..self.sides[side as usize].len() as u32 {
                 let (rows, behind) = grouped.next(index);
-                for &(_, ahead) in behind.iter().take(AHEAD) {
-                    self.pairs.prefetch(ahead);
+                scratch.group.clear();
+                for (place, &(_, pair)) in rows.iter().enumerate() {
+                    let ahead = place + prefetch::AHEAD;
+                    let ahead = rows.get(ahead).or_else(|| behind.get(ahead - rows.len()));
+                    if let Some(&(_, ahead)) = ahead {
+                        self.pairs.prefetch(ahead);
+                    }
+                    scratch.group.push(changed(pair, self.pairs.record(pair)));
                 }
-                self.hand_on(&mut scratch, sink, side, index, rows.iter().copied(), true);
+                self.hand_on(&mut scratch, sink, side, index, true);
             }
         }
         self.scratch = scratch;
@@ -101,50 +124,58 @@ impl Aggregator {
         self.pairs.dirty_view_len()
     }
 
-    /// Hands on one entity, with the `rows` given.
+    /// Hands on one entity, with what is in the group.
     fn hand_on(
         &mut self,
         scratch: &mut Scratch,
         sink: &mut impl Sink,
         side: Side,
         index: u32,
-        rows: impl Iterator<Item = Row>,
         replace: bool,
     ) {
-        scratch.clear();
-        scratch.changed.extend(rows);
-        let (entities, others) = (&self.sides[side as usize], &self.sides[side.other() as usize]);
-        let tops = entities.tops(index);
-        for (place, &(other, pair)) in scratch.changed.iter().enumerate() {
-            if let Some(&(_, ahead)) = scratch.changed.get(place + AHEAD) {
-                self.pairs.prefetch(ahead);
-            }
-            if Lists::is_candidate(&self.pairs, tops, pair, side) {
-                scratch.rows.push((others.id(other), pair));
-                self.pairs.record_mut(pair).set_in_view(side, true);
-            } else if self.pairs.record(pair).is_in_view(side) {
-                scratch.removed.push(others.id(other));
-                self.pairs.record_mut(pair).set_in_view(side, false);
-            }
+        self.select(scratch, side, index);
+        let Scratch { group, rows, ids, counts, removed, totals, .. } = scratch;
+        rows.sort_unstable();
+        removed.sort_unstable();
+        ids.clear();
+        counts.clear();
+        for &(id, place) in &*rows {
+            ids.push(id);
+            self.pairs.record_counts().extend(&group[place as usize], counts);
         }
-        scratch.rows.sort_unstable();
-        scratch.removed.sort_unstable();
-        for &(id, pair) in &scratch.rows {
-            scratch.ids.push(id);
-            self.pairs.record_counts().extend(self.pairs.record(pair), &mut scratch.counts);
-        }
-        scratch.totals.extend(entities.totals(index));
+        totals.clear();
+        totals.extend(self.sides[side as usize].totals(index));
         sink.entity(EntityUpdate {
             entity: self.entity(side, index),
             stamp: self.progress.next,
             progress: &self.progress,
             replace,
-            complete: tops.is_none(),
-            totals: &scratch.totals,
-            ids: &scratch.ids,
-            counts: &scratch.counts,
-            removed: if replace { &[] } else { &scratch.removed },
+            complete: !self.sides[side as usize].has_tops(index),
+            totals,
+            ids,
+            counts,
+            removed: if replace { &[] } else { removed },
         });
+    }
+
+    /// Finds out which pairs of the group have rows in the view, and which no longer.
+    fn select(&mut self, scratch: &mut Scratch, side: Side, index: u32) {
+        let (entities, others) = (&self.sides[side as usize], &self.sides[side.other() as usize]);
+        let tops = entities.tops(index);
+        scratch.rows.clear();
+        scratch.removed.clear();
+        for (place, record) in scratch.group.iter().enumerate() {
+            let id = others.id(record.sides[side.other() as usize]);
+            let inside = Lists::is_candidate(self.pairs.record_counts(), tops, record, side);
+            if inside {
+                scratch.rows.push((id, place as u32));
+            } else if record.is_in_view(side) {
+                scratch.removed.push(id);
+            }
+            if inside != record.is_in_view(side) {
+                self.pairs.record_mut(record.place).set_in_view(side, inside);
+            }
+        }
     }
 
     /// All pairs, by the entity they belong to.

@@ -15,6 +15,7 @@ use crate::{
     pairs::{Pairs, Side},
     prefetch,
     rank::Rank,
+    records::{Counts, Record},
 };
 
 /// One list: whose it is, and of which slot.
@@ -234,13 +235,19 @@ impl Lists {
         }
     }
 
-    /// Whether the pair is a candidate for any list of its `side`.
-    pub(crate) fn is_candidate(pairs: &Pairs, tops: Option<&Tops>, pair: u32, side: Side) -> bool {
+    /// Whether the pair with `record` is a candidate for any list of its `side`.
+    #[inline]
+    pub(crate) fn is_candidate(
+        counts: &Counts,
+        tops: Option<&Tops>,
+        record: &Record,
+        side: Side,
+    ) -> bool {
         let Some(tops) = tops else { return true };
-        (0..tops.candidates.len()).any(|slot| match tops.bounds[slot] {
-            Rank::LOWEST => pairs.count(pair, slot) > 0,
-            _ => pairs.record(pair).is_member(side, slot),
-        })
+        let sold = |slot: usize| counts.count(record, slot) > 0;
+        record.is_member_of_any(side)
+            || (0..tops.candidates.len())
+                .any(|slot| tops.bounds[slot] == Rank::LOWEST && sold(slot))
     }
 
     /// The final lists of a slot: of each entity of `side` among the pairs `sold`.
