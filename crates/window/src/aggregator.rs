@@ -232,7 +232,7 @@ impl Aggregator {
             let items = &self.sides[Side::Item as usize];
             let item = match line.pair {
                 Some(pair) => Some(self.pairs.side(pair, Side::Item)),
-                None => items.find(line.item),
+                None => items.guess(line.item),
             };
             if let Some(item) = item {
                 items.prefetch(item);

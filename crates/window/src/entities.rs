@@ -1,38 +1,38 @@
 //! The stores, or the items, of a partition: totals, pairs, and the candidates of their lists.
 
+use std::hash::BuildHasher;
+
 use foldhash::fast::RandomState;
-use hashbrown::HashMap;
 
 use crate::{
+    index::Index,
     pairs::{Pairs, Side},
     prefetch,
     rank::Rank,
-    records::MAX_SLOTS,
 };
-
-/// What an entity has once it has more pairs than are all kept as candidates.
-#[derive(Debug)]
-pub(crate) struct Tops {
-    /// The worst rank that is inside, by slot.
-    pub(crate) bounds: [Rank; MAX_SLOTS],
-    /// The rest of each list, by slot.
-    pub(crate) candidates: Box<[Candidates]>,
-    /// All pairs of the entity, in order of appearance.
-    pub(crate) pairs: Vec<u32>,
-}
 
 /// The candidates for one list: exactly the pairs that reach its bound.
 ///
 /// So entering and leaving need one comparison, and what is outside needs no look: it is known to
 /// rank below. `live` is kept between k and 4k by moving the bound, unless all pairs are inside.
-#[derive(Debug, Default)]
+/// Each change of a count looks at both fields: they share a line of the cache.
+#[derive(Debug, Clone, Copy)]
+#[repr(align(32))]
 pub(crate) struct Candidates {
+    /// The worst rank that is inside.
+    pub(crate) bound: Rank,
     /// How many are inside.
     pub(crate) live: usize,
-    /// The pairs inside, while the bound is not the lowest. Those that left stay until the next
-    /// clean-up, and one that came back is here twice; the flag of the pair tells.
-    pub(crate) members: Vec<u32>,
 }
+
+impl Candidates {
+    /// All pairs with a count are inside, and there are none yet.
+    pub(crate) const NONE: Self = Self { bound: Rank::LOWEST, live: 0 };
+}
+
+/// Which of the entities with candidates one is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tops(u32);
 
 /// Words in a line of the cache.
 const LINE: usize = 8;
@@ -48,15 +48,23 @@ const HAS_TOPS: u64 = 1 << 63;
 ///
 /// What every line of a purchase touches is one row of words, with lines of the cache of its own: first
 /// the flag, the number of pairs (from bit 32) and the newest pair plus one; then the totals, by slot.
-/// The pairs of an entity without [`Tops`] are a chain from the newest to the oldest.
+/// The pairs of an entity are a chain from the newest to the oldest, until there are more than are all
+/// kept as candidates. From then on it has [`Tops`], whose number takes the place of the newest pair.
 #[derive(Debug)]
 pub(crate) struct Entities {
     ids: Vec<u64>,
     rows: Vec<Line>,
     lines_per_row: usize,
     slots: usize,
-    tops: Vec<Option<Box<Tops>>>,
-    by_id: HashMap<u64, u32, RandomState>,
+    index: Index,
+    hasher: RandomState,
+    /// Of those with [`Tops`], by number and slot.
+    candidates: Vec<Candidates>,
+    /// The pairs inside, while the bound is not the lowest; by number and slot. Those that left stay until
+    /// the next clean-up, and one that came back is here twice; the flag of the pair tells.
+    members: Vec<Vec<u32>>,
+    /// All pairs of the entity, in order of appearance; by number.
+    pairs: Vec<Vec<u32>>,
     /// How many are in a snapshot.
     saved: usize,
 }
@@ -77,8 +85,11 @@ impl Entities {
             rows: Vec::new(),
             lines_per_row: (1 + slots).div_ceil(LINE),
             slots,
-            tops: Vec::new(),
-            by_id: HashMap::default(),
+            index: Index::new(),
+            hasher: RandomState::default(),
+            candidates: Vec::new(),
+            members: Vec::new(),
+            pairs: Vec::new(),
             saved: 0,
         }
     }
@@ -87,22 +98,29 @@ impl Entities {
         self.ids.len()
     }
 
-    /// The entity with this id.
+    /// Starts to bring the place of an id in the index into the cache.
     #[inline]
-    pub(crate) fn find(&self, id: u64) -> Option<u32> {
-        self.by_id.get(&id).copied()
+    pub(crate) fn prefetch_index(&self, id: u64) {
+        self.index.prefetch(self.hasher.hash_one(id));
+    }
+
+    /// An entity that very likely is the one with this id.
+    #[inline]
+    pub(crate) fn guess(&self, id: u64) -> Option<u32> {
+        self.index.find(self.hasher.hash_one(id), |_| true)
     }
 
     /// The entity with this id, made if there is none.
     pub(crate) fn find_or_insert(&mut self, id: u64) -> u32 {
-        if let Some(&index) = self.by_id.get(&id) {
+        let hash = self.hasher.hash_one(id);
+        if let Some(index) = self.index.find(hash, |index| self.id(index) == id) {
             return index;
         }
-        let index = u32::try_from(self.len()).expect("more entities than can be numbered");
+        assert!(self.len() < u32::MAX as usize, "more entities than can be numbered");
+        let index = self.len() as u32;
         self.ids.push(id);
-        self.tops.push(None);
         self.rows.resize(self.rows.len() + self.lines_per_row, Line([0; LINE]));
-        self.by_id.insert(id, index);
+        self.index.insert(hash, index);
         index
     }
 
@@ -126,12 +144,21 @@ impl Entities {
     #[inline]
     pub(crate) fn prefetch(&self, index: u32) {
         prefetch::read(&self.rows, index as usize * self.lines_per_row);
+        self.prefetch_id(index);
     }
 
     /// Starts to bring its id into the cache.
     #[inline]
     pub(crate) fn prefetch_id(&self, index: u32) {
         prefetch::read(&self.ids, index as usize);
+    }
+
+    /// Starts to bring its candidates in a slot into the cache; its row should be there already.
+    #[inline]
+    pub(crate) fn prefetch_candidates(&self, index: u32, slot: usize) {
+        if let Some(tops) = self.tops(index) {
+            prefetch::read(&self.candidates, self.place(tops, slot));
+        }
     }
 
     /// Its totals, by slot.
@@ -153,21 +180,20 @@ impl Entities {
         ((self.head(index) & !HAS_TOPS) >> 32) as usize
     }
 
-    /// The newest of its pairs, where its chain begins.
-    pub(crate) fn newest_pair(&self, index: u32) -> Option<u32> {
-        (self.head(index) as u32).checked_sub(1)
-    }
-
     /// Adds its newest pair; gives the one before, to go on with in the chain.
     pub(crate) fn add_pair(&mut self, index: u32, pair: u32) -> Option<u32> {
-        let before = self.newest_pair(index);
+        let tops = self.tops(index);
         let head = self.head_mut(index);
-        // The count is in the upper half, and so is the flag, which stays as it is.
-        *head = ((*head >> 32) + 1) << 32 | (u64::from(pair) + 1);
-        if let Some(tops) = self.tops_mut(index) {
-            push_lean(&mut tops.pairs, pair);
+        // The number of pairs is in the upper half, and so is the flag, which stays as it is.
+        let more = *head + (1 << 32);
+        if let Some(tops) = tops {
+            *head = more;
+            push_lean(&mut self.pairs[tops.0 as usize], pair);
+            None
+        } else {
+            *head = more >> 32 << 32 | (u64::from(pair) + 1);
+            (more as u32).checked_sub(1)
         }
-        before
     }
 
     #[inline]
@@ -175,32 +201,60 @@ impl Entities {
         self.head(index) & HAS_TOPS != 0
     }
 
-    /// Its candidates; `None` while all its pairs are.
+    /// Where its candidates are; `None` while all its pairs are candidates.
     #[inline]
-    pub(crate) fn tops(&self, index: u32) -> Option<&Tops> {
-        if self.has_tops(index) { self.tops[index as usize].as_deref() } else { None }
+    pub(crate) fn tops(&self, index: u32) -> Option<Tops> {
+        let head = self.head(index);
+        (head & HAS_TOPS != 0).then_some(Tops(head as u32))
     }
 
-    #[inline]
-    pub(crate) fn tops_mut(&mut self, index: u32) -> Option<&mut Tops> {
-        if self.has_tops(index) { self.tops[index as usize].as_deref_mut() } else { None }
-    }
-
-    /// Gives it candidates, none in any slot yet.
+    /// Gives it candidates, none in any slot yet. `pairs` are all it has.
     pub(crate) fn add_tops(&mut self, index: u32, pairs: Vec<u32>) {
-        let tops = Tops {
-            bounds: [Rank::LOWEST; MAX_SLOTS],
-            candidates: (0..self.slots).map(|_| Candidates::default()).collect(),
-            pairs,
-        };
-        self.tops[index as usize] = Some(Box::new(tops));
-        *self.head_mut(index) |= HAS_TOPS;
+        let number = self.pairs.len() as u64;
+        self.pairs.push(pairs);
+        self.candidates.resize(self.candidates.len() + self.slots, Candidates::NONE);
+        self.members.resize(self.members.len() + self.slots, Vec::new());
+        let head = self.head_mut(index);
+        *head = HAS_TOPS | *head >> 32 << 32 | number;
     }
 
-    /// The pairs of a chain, oldest first.
+    #[inline]
+    fn place(&self, tops: Tops, slot: usize) -> usize {
+        tops.0 as usize * self.slots + slot
+    }
+
+    #[inline]
+    pub(crate) fn candidates(&self, tops: Tops, slot: usize) -> &Candidates {
+        &self.candidates[self.place(tops, slot)]
+    }
+
+    #[inline]
+    pub(crate) fn candidates_mut(&mut self, tops: Tops, slot: usize) -> &mut Candidates {
+        let place = self.place(tops, slot);
+        &mut self.candidates[place]
+    }
+
+    /// The candidates by slot.
+    #[inline]
+    pub(crate) fn all_candidates(&self, tops: Tops) -> &[Candidates] {
+        &self.candidates[self.place(tops, 0)..][..self.slots]
+    }
+
+    /// The pairs inside, while the bound is not the lowest.
+    pub(crate) fn members_mut(&mut self, tops: Tops, slot: usize) -> &mut Vec<u32> {
+        let place = self.place(tops, slot);
+        &mut self.members[place]
+    }
+
+    /// All its pairs, in order of appearance.
+    pub(crate) fn pairs(&self, tops: Tops) -> &[u32] {
+        &self.pairs[tops.0 as usize]
+    }
+
+    /// The pairs of an entity without [`Tops`], oldest first.
     pub(crate) fn chain(&self, pairs: &Pairs, side: Side, index: u32) -> Vec<u32> {
         let mut chain = Vec::with_capacity(self.pair_count(index));
-        let mut next = self.newest_pair(index);
+        let mut next = (self.head(index) as u32).checked_sub(1);
         while let Some(pair) = next {
             chain.push(pair);
             next = pairs.chained(pair, side);
@@ -224,17 +278,10 @@ impl Entities {
 
     /// Bytes of memory held.
     pub(crate) fn bytes(&self) -> usize {
-        let each = 8 + size_of::<Line>() * self.lines_per_row + 8 + 17;
-        let tops: usize = (self.tops.iter().flatten())
-            .map(|tops| {
-                let members: usize =
-                    tops.candidates.iter().map(|list| 4 * list.members.capacity()).sum();
-                size_of::<Tops>()
-                    + size_of::<Candidates>() * self.slots
-                    + 4 * tops.pairs.capacity()
-                    + members
-            })
-            .sum();
-        each * self.len() + tops
+        let each = 8 + size_of::<Line>() * self.lines_per_row;
+        let lists = (size_of::<Candidates>() + size_of::<Vec<u32>>()) * self.candidates.len();
+        let pairs: usize =
+            self.members.iter().chain(&self.pairs).map(|pairs| 4 * pairs.capacity()).sum();
+        each * self.len() + self.index.bytes() + lists + pairs
     }
 }

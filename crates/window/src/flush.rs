@@ -161,12 +161,14 @@ impl Aggregator {
     /// Finds out which pairs of the group have rows in the view, and which no longer.
     fn select(&mut self, scratch: &mut Scratch, side: Side, index: u32) {
         let (entities, others) = (&self.sides[side as usize], &self.sides[side.other() as usize]);
-        let tops = entities.tops(index);
+        let candidates = entities.tops(index).map(|tops| entities.all_candidates(tops));
         scratch.rows.clear();
         scratch.removed.clear();
         for (place, record) in scratch.group.iter().enumerate() {
             let id = others.id(record.sides[side.other() as usize]);
-            let inside = Lists::is_candidate(self.pairs.record_counts(), tops, record, side);
+            let counts = self.pairs.record_counts();
+            let inside =
+                candidates.is_none_or(|all| Lists::is_candidate(counts, all, record, side));
             if inside {
                 scratch.rows.push((id, place as u32));
             } else if record.is_in_view(side) {

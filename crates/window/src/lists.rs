@@ -10,7 +10,7 @@
 
 use crate::{
     Entry, FinalIndex,
-    entities::{Candidates, Entities, Tops},
+    entities::{Candidates, Entities},
     flush::Row,
     pairs::{Pairs, Side},
     prefetch,
@@ -55,7 +55,7 @@ impl Lists {
         for side in Side::BOTH {
             let index = indexes[side as usize];
             let Some(tops) = sides[side as usize].tops(index) else { continue };
-            let bound = tops.bounds[slot];
+            let bound = sides[side as usize].candidates(tops, slot).bound;
             if bound == Rank::LOWEST {
                 if before == 0 || count == 0 {
                     self.appear(pairs, sides, pair, (side, index, slot), count > 0);
@@ -104,18 +104,20 @@ impl Lists {
     ) {
         let (side, _, slot) = list;
         pairs.record_mut(pair).set_member(side, slot, inside);
-        let candidates = candidates(sides, list);
+        let Candidates { live, .. } = candidates(sides, list);
         if inside {
-            candidates.live += 1;
-            candidates.members.push(pair);
-            if candidates.live > self.high() {
+            *live += 1;
+            let too_many = *live > self.high();
+            let members = members(sides, list);
+            members.push(pair);
+            if too_many {
                 self.raise(pairs, sides, list);
-            } else if candidates.members.len() > 2 * self.high() {
-                tidy(pairs, &mut candidates.members, side, slot);
+            } else if members.len() > 2 * self.high() {
+                tidy(pairs, members, side, slot);
             }
         } else {
-            candidates.live -= 1;
-            if candidates.live < self.k {
+            *live -= 1;
+            if *live < self.k {
                 self.short.push(list);
             }
         }
@@ -124,7 +126,7 @@ impl Lists {
     /// Keeps only the best of too many candidates.
     fn raise(&mut self, pairs: &mut Pairs, sides: &mut [Entities; 2], list: List) {
         let (side, _, slot) = list;
-        let mut members = std::mem::take(&mut candidates(sides, list).members);
+        let mut members = std::mem::take(members(sides, list));
         tidy(pairs, &mut members, side, slot);
         let ranked: Vec<(Rank, u32)> =
             members.iter().map(|&pair| (rank(pairs, sides, side, slot, pair), pair)).collect();
@@ -140,8 +142,8 @@ impl Lists {
     /// has moved, never in between.
     pub(crate) fn refill(&mut self, pairs: &mut Pairs, sides: &mut [Entities; 2]) {
         while let Some(list) = self.short.pop() {
-            let bound = tops(sides, list).bounds[list.2];
-            if candidates(sides, list).live < self.k && bound != Rank::LOWEST {
+            let Candidates { bound, live } = *candidates(sides, list);
+            if live < self.k && bound != Rank::LOWEST {
                 self.choose(pairs, sides, list);
                 self.moved.push(list);
             }
@@ -151,13 +153,14 @@ impl Lists {
     /// Chooses the candidates among all pairs of the entity.
     fn choose(&self, pairs: &mut Pairs, sides: &mut [Entities; 2], list: List) {
         let (side, index, slot) = list;
-        let mut former = std::mem::take(&mut candidates(sides, list).members);
+        let mut former = std::mem::take(members(sides, list));
         for &pair in &former {
             pairs.record_mut(pair).set_member(side, slot, false);
             pairs.mark_dirty(pair);
         }
         former.clear();
-        let all = sides[side as usize].tops(index).map_or(&[][..], |tops| &tops.pairs);
+        let entities = &sides[side as usize];
+        let all = entities.tops(index).map_or(&[][..], |tops| entities.pairs(tops));
         let mut ranked = Vec::new();
         for (place, &pair) in all.iter().enumerate() {
             if let Some(&ahead) = all.get(place + prefetch::AHEAD) {
@@ -176,9 +179,7 @@ impl Lists {
             for &(_, pair) in &ranked {
                 pairs.record_mut(pair).set_in_view(side, true);
             }
-            let tops = tops(sides, list);
-            tops.bounds[slot] = Rank::LOWEST;
-            tops.candidates[slot] = Candidates { live: ranked.len(), members: Vec::new() };
+            *candidates(sides, list) = Candidates { live: ranked.len(), ..Candidates::NONE };
         }
     }
 
@@ -199,9 +200,8 @@ impl Lists {
         for &pair in &members {
             pairs.record_mut(pair).set_member(side, slot, true);
         }
-        let tops = tops(sides, list);
-        tops.bounds[slot] = ranked[kept - 1].0;
-        tops.candidates[slot] = Candidates { live: kept, members };
+        *candidates(sides, list) = Candidates { bound: ranked[kept - 1].0, live: kept };
+        *self::members(sides, list) = members;
     }
 
     /// Takes note that an entity has one pair more.
@@ -226,28 +226,28 @@ impl Lists {
 
     /// Forgets the candidates of a slot whose counts have been set to 0.
     pub(crate) fn clear(&mut self, entities: &mut Entities, side: Side, index: u32, slot: usize) {
-        if let Some(tops) = entities.tops_mut(index) {
-            if tops.bounds[slot] != Rank::LOWEST {
+        if let Some(tops) = entities.tops(index) {
+            if entities.candidates(tops, slot).bound != Rank::LOWEST {
                 self.moved.push((side, index, slot));
             }
-            tops.bounds[slot] = Rank::LOWEST;
-            tops.candidates[slot] = Candidates::default();
+            *entities.candidates_mut(tops, slot) = Candidates::NONE;
+            *entities.members_mut(tops, slot) = Vec::new();
         }
     }
 
-    /// Whether the pair with `record` is a candidate for any list of its `side`.
+    /// Whether the pair with `record` is a candidate for any list of its `side`, whose candidates are
+    /// these by slot.
     #[inline]
     pub(crate) fn is_candidate(
         counts: &Counts,
-        tops: Option<&Tops>,
+        candidates: &[Candidates],
         record: &Record,
         side: Side,
     ) -> bool {
-        let Some(tops) = tops else { return true };
-        let sold = |slot: usize| counts.count(record, slot) > 0;
         record.is_member_of_any(side)
-            || (0..tops.candidates.len())
-                .any(|slot| tops.bounds[slot] == Rank::LOWEST && sold(slot))
+            || candidates.iter().enumerate().any(|(slot, candidates)| {
+                candidates.bound == Rank::LOWEST && counts.count(record, slot) > 0
+            })
     }
 
     /// The final lists of a slot: of each entity of `side` among the pairs `sold`.
@@ -290,45 +290,48 @@ impl Lists {
             return;
         }
         let all: Vec<u32> = all.iter().map(|&(_, pair)| pair).collect();
-        sides[side as usize].add_tops(index, Vec::new());
         let [stores, items] = sides;
         let (own, others) = match side {
-            Side::Store => (stores, items),
-            Side::Item => (items, stores),
+            Side::Store => (stores, &*items),
+            Side::Item => (items, &*stores),
         };
-        let tops = own.tops_mut(index).expect("just added");
-        for slot in 0..self.slots {
-            tops.bounds[slot] = bounds(slot);
-        }
+        let mut lists: Vec<(Candidates, Vec<u32>)> = (0..self.slots)
+            .map(|slot| (Candidates { bound: bounds(slot), live: 0 }, Vec::new()))
+            .collect();
         for (place, &pair) in all.iter().enumerate() {
             if let Some(&ahead) = all.get(place + prefetch::AHEAD) {
                 pairs.prefetch(ahead);
             }
-            for (slot, candidates) in tops.candidates.iter_mut().enumerate() {
-                let (count, bound) = (pairs.count(pair, slot), tops.bounds[slot]);
+            for (slot, (candidates, members)) in lists.iter_mut().enumerate() {
                 let id = || others.id(pairs.side(pair, side.other()));
-                if !Rank::reaches(count, id, bound) {
+                if !Rank::reaches(pairs.count(pair, slot), id, candidates.bound) {
                     continue;
                 }
                 candidates.live += 1;
-                if bound != Rank::LOWEST {
-                    candidates.members.push(pair);
+                if candidates.bound != Rank::LOWEST {
+                    members.push(pair);
                     pairs.record_mut(pair).set_member(side, slot, true);
                 }
             }
         }
-        tops.pairs = all;
+        own.add_tops(index, all);
+        let tops = own.tops(index).expect("just added");
+        for (slot, (candidates, members)) in lists.into_iter().enumerate() {
+            *own.candidates_mut(tops, slot) = candidates;
+            *own.members_mut(tops, slot) = members;
+        }
     }
 
     /// All lists that have a bound other than the lowest.
     pub(crate) fn bounded(sides: &[Entities; 2]) -> Vec<(List, Rank)> {
         let mut all = Vec::new();
         for side in Side::BOTH {
-            for index in 0..sides[side as usize].len() as u32 {
-                let bounds = sides[side as usize].tops(index).map(|tops| tops.bounds);
-                for (slot, bound) in bounds.into_iter().flatten().enumerate() {
-                    if bound != Rank::LOWEST {
-                        all.push(((side, index, slot), bound));
+            let entities = &sides[side as usize];
+            for index in 0..entities.len() as u32 {
+                let Some(tops) = entities.tops(index) else { continue };
+                for (slot, candidates) in entities.all_candidates(tops).iter().enumerate() {
+                    if candidates.bound != Rank::LOWEST {
+                        all.push(((side, index, slot), candidates.bound));
                     }
                 }
             }
@@ -344,20 +347,28 @@ impl Lists {
         moved
             .into_iter()
             .filter_map(|(side, index, slot)| {
-                let tops = sides[side as usize].tops(index)?;
-                Some(((side, index, slot), tops.bounds[slot]))
+                let entities = &sides[side as usize];
+                let bound = entities.candidates(entities.tops(index)?, slot).bound;
+                Some(((side, index, slot), bound))
             })
             .collect()
     }
 }
 
-fn tops(sides: &mut [Entities; 2], (side, index, _): List) -> &mut Tops {
-    let tops = sides[side as usize].tops_mut(index);
-    tops.expect("only entities with candidates have lists to move")
+const HAS_LISTS: &str = "only entities with candidates have lists to move";
+
+#[inline]
+fn candidates(sides: &mut [Entities; 2], (side, index, slot): List) -> &mut Candidates {
+    let entities = &mut sides[side as usize];
+    let tops = entities.tops(index).expect(HAS_LISTS);
+    entities.candidates_mut(tops, slot)
 }
 
-fn candidates(sides: &mut [Entities; 2], list: List) -> &mut Candidates {
-    &mut tops(sides, list).candidates[list.2]
+#[inline]
+fn members(sides: &mut [Entities; 2], (side, index, slot): List) -> &mut Vec<u32> {
+    let entities = &mut sides[side as usize];
+    let tops = entities.tops(index).expect(HAS_LISTS);
+    entities.members_mut(tops, slot)
 }
 
 /// Leaves only those that are inside, each once.
