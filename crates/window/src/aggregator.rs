@@ -214,31 +214,58 @@ impl Aggregator {
     }
 
     /// The next line, with its hash and the pair it very likely is. What the lines after it will
-    /// touch is on its way to the cache then: the place in the index, then the pair, then the item.
+    /// touch is on its way to the cache then, one thing after the other, for each says where the next is:
+    /// the place in the index, the pair, its store and item, their candidates.
     #[inline]
     fn next_line(&self, ahead: &mut Ahead) -> Sought {
         let next = ahead.next;
         ahead.next += 1;
-        if let Some(line) = ahead.lines.get(next + 3 * AHEAD) {
+        if let Some(line) = ahead.lines.get(next + 4 * AHEAD) {
             self.pairs.prefetch_index(line.hash);
         }
-        if let Some(line) = ahead.lines.get_mut(next + 2 * AHEAD) {
+        if let Some(line) = ahead.lines.get_mut(next + 3 * AHEAD) {
             line.pair = self.pairs.guess(line.hash);
-            if let Some(pair) = line.pair {
-                self.pairs.prefetch(pair);
+            match line.pair {
+                Some(pair) => self.pairs.prefetch(pair),
+                None => self.sides[Side::Item as usize].prefetch_index(line.item),
             }
         }
-        if let Some(line) = ahead.lines.get(next + AHEAD) {
-            let items = &self.sides[Side::Item as usize];
-            let item = match line.pair {
-                Some(pair) => Some(self.pairs.side(pair, Side::Item)),
-                None => items.guess(line.item),
-            };
-            if let Some(item) = item {
-                items.prefetch(item);
-            }
+        if let Some(line) = ahead.lines.get(next + 2 * AHEAD) {
+            self.prefetch_entities(line);
+        }
+        if let Some(line) = ahead.lines.get(next + AHEAD)
+            && let Some(pair) = line.pair
+        {
+            self.prefetch_candidates(pair);
         }
         ahead.lines[next]
+    }
+
+    #[inline]
+    fn prefetch_entities(&self, line: &Sought) {
+        match line.pair {
+            Some(pair) => {
+                for (entities, index) in self.sides.iter().zip(self.pairs.sides(pair)) {
+                    entities.prefetch(index);
+                }
+            }
+            None => {
+                let items = &self.sides[Side::Item as usize];
+                if let Some(item) = items.guess(line.item) {
+                    items.prefetch(item);
+                }
+            }
+        }
+    }
+
+    /// Two candidates share a line of the cache.
+    #[inline]
+    fn prefetch_candidates(&self, pair: u32) {
+        for (entities, index) in self.sides.iter().zip(self.pairs.sides(pair)) {
+            for slot in (0..self.layout.slots()).step_by(2) {
+                entities.prefetch_candidates(index, slot);
+            }
+        }
     }
 
     /// Passes over `offset`, whose record could not be read as a batch.
@@ -385,11 +412,18 @@ impl Aggregator {
         let Self { panes, pairs, sides, lists, .. } = self;
         panes.advance(PaneNumber::of(time), |slot, entries| {
             for (place, entry) in entries.iter().enumerate() {
-                if let Some(ahead) = entries.get(place + 2 * AHEAD) {
+                if let Some(ahead) = entries.get(place + 3 * AHEAD) {
                     pairs.prefetch(ahead.pair);
                 }
+                if let Some(ahead) = entries.get(place + 2 * AHEAD) {
+                    for (entities, index) in sides.iter().zip(pairs.sides(ahead.pair)) {
+                        entities.prefetch(index);
+                    }
+                }
                 if let Some(ahead) = entries.get(place + AHEAD) {
-                    sides[1].prefetch(pairs.side(ahead.pair, Side::Item));
+                    for (entities, index) in sides.iter().zip(pairs.sides(ahead.pair)) {
+                        entities.prefetch_candidates(index, slot);
+                    }
                 }
                 let indexes = pairs.sides(entry.pair);
                 let quantity = u64::from(entry.quantity);
