@@ -6,8 +6,9 @@ use model::{Batch, BusinessDate, ItemId, Line, Offset, Purchase, StoreId, Timest
 
 use crate::{
     Config, Entity, FinalDay, Layout, Progress, SideOutput, WindowKind,
+    chunks::Chunks,
     dedup::{Keys, Producers},
-    entities::{Entities, push_lean},
+    entities::Entities,
     flush::Scratch,
     lists::Lists,
     pairs::{Pairs, Side},
@@ -26,7 +27,7 @@ pub struct Aggregator {
     pub(crate) lists: Lists,
     pub(crate) panes: Panes,
     /// For each slot that belongs to an open day: the pairs sold that day.
-    pub(crate) sold: Vec<Vec<u32>>,
+    pub(crate) sold: Vec<Chunks<u32>>,
     pub(crate) days: Days,
     pub(crate) producers: Producers,
     pub(crate) keys: Keys,
@@ -115,7 +116,7 @@ impl Slots {
         self.len += 1;
     }
 
-    fn iter(&self) -> impl Iterator<Item = usize> + '_ {
+    fn iter(&self) -> impl Iterator<Item = usize> + Clone + '_ {
         self.all[..self.len].iter().map(|&slot| slot as usize)
     }
 }
@@ -135,7 +136,7 @@ impl Aggregator {
             sides: [Entities::new(slots), Entities::new(slots)],
             lists: Lists::new(config.k as usize, slots),
             panes: Panes::new(&layout),
-            sold: vec![Vec::new(); slots],
+            sold: vec![Chunks::new(); slots],
             days: Days::default(),
             producers: Producers::default(),
             keys: Keys::new(config.key_retention, config.max_keys),
@@ -243,17 +244,14 @@ impl Aggregator {
 
     #[inline]
     fn prefetch_entities(&self, line: &Sought) {
-        match line.pair {
-            Some(pair) => {
-                for (entities, index) in self.sides.iter().zip(self.pairs.sides(pair)) {
-                    entities.prefetch(index);
-                }
+        if let Some(pair) = line.pair {
+            for (entities, index) in self.sides.iter().zip(self.pairs.sides(pair)) {
+                entities.prefetch(index);
             }
-            None => {
-                let items = &self.sides[Side::Item as usize];
-                if let Some(item) = items.guess(line.item) {
-                    items.prefetch(item);
-                }
+        } else {
+            let items = &self.sides[Side::Item as usize];
+            if let Some(item) = items.guess(line.item) {
+                items.prefetch(item);
             }
         }
     }
@@ -353,18 +351,20 @@ impl Aggregator {
         if let Some(slot) = slots.day
             && self.pairs.count(pair, slot) == 0
         {
-            push_lean(&mut self.sold[slot], pair);
+            self.sold[slot].push(pair);
         }
         let quantity = u64::from(line.quantity);
-        for slot in slots.iter() {
-            for (entities, index) in self.sides.iter_mut().zip([store, item]) {
+        for (entities, index) in self.sides.iter_mut().zip([store, item]) {
+            for slot in slots.iter() {
                 let total = entities.total_mut(index, slot);
                 *total = total.wrapping_add(quantity);
             }
-            let count = self.pairs.add(pair, slot, line.quantity);
-            let change = (count - quantity, count);
-            self.lists.settle(&mut self.pairs, &mut self.sides, pair, [store, item], slot, change);
         }
+        for slot in slots.iter() {
+            self.pairs.add(pair, slot, line.quantity);
+        }
+        let before = |count| count - quantity;
+        self.lists.settle(&mut self.pairs, &mut self.sides, pair, &slots.iter(), before);
         self.pairs.mark_dirty(pair);
     }
 
@@ -431,9 +431,9 @@ impl Aggregator {
                     let total = side.total_mut(index, slot);
                     *total = total.wrapping_sub(quantity);
                 }
-                let count = pairs.subtract(entry.pair, slot, entry.quantity);
-                let change = (count + quantity, count);
-                lists.settle(pairs, sides, entry.pair, indexes, slot, change);
+                pairs.subtract(entry.pair, slot, entry.quantity);
+                let before = |count| count + quantity;
+                lists.settle(pairs, sides, entry.pair, &std::iter::once(slot), before);
                 pairs.mark_dirty(entry.pair);
             }
         });
@@ -468,13 +468,13 @@ impl Aggregator {
     /// Keeps only the lists and the totals of a day, and frees its slot.
     fn close_day(&mut self, date: BusinessDate) {
         let Some(slot) = self.layout.day_slot(date) else { return };
-        let sold = std::mem::take(&mut self.sold[slot]);
+        let sold = std::mem::replace(&mut self.sold[slot], Chunks::new());
         let day = Arc::new(FinalDay {
             date,
             stores: self.lists.finish(&self.pairs, &self.sides, Side::Store, slot, &sold),
             items: self.lists.finish(&self.pairs, &self.sides, Side::Item, slot, &sold),
         });
-        for &pair in &sold {
+        for &pair in sold.iter() {
             self.pairs.set_count(pair, slot, 0);
             for (side, index) in Side::BOTH.into_iter().zip(self.pairs.sides(pair)) {
                 let entities = &mut self.sides[side as usize];
@@ -493,7 +493,7 @@ impl Aggregator {
     pub fn stats(&self) -> Stats {
         let pair_bytes = self.pairs.bytes();
         let sides: usize = self.sides.iter().map(Entities::bytes).sum();
-        let sold: usize = self.sold.iter().map(|sold| sold.capacity() * 4).sum();
+        let sold: usize = self.sold.iter().map(|sold| sold.len() * 4).sum();
         Stats {
             stores: self.sides[Side::Store as usize].len(),
             items: self.sides[Side::Item as usize].len(),

@@ -71,7 +71,7 @@ pub(crate) struct Entities {
 
 /// Appends, growing by a quarter: of the memory for the pairs of all entities, doubling would leave up to half
 /// unused.
-pub(crate) fn push_lean(pairs: &mut Vec<u32>, pair: u32) {
+fn push_lean(pairs: &mut Vec<u32>, pair: u32) {
     if pairs.len() == pairs.capacity() {
         pairs.reserve_exact(pairs.len() / 4 + 4);
     }

@@ -135,7 +135,7 @@ impl Aggregator {
     ) {
         self.select(scratch, side, index);
         let Scratch { group, rows, ids, counts, removed, totals, .. } = scratch;
-        rows.sort_unstable();
+        rows.sort_unstable_by_key(|&(id, _)| id);
         removed.sort_unstable();
         ids.clear();
         counts.clear();
@@ -161,14 +161,14 @@ impl Aggregator {
     /// Finds out which pairs of the group have rows in the view, and which no longer.
     fn select(&mut self, scratch: &mut Scratch, side: Side, index: u32) {
         let (entities, others) = (&self.sides[side as usize], &self.sides[side.other() as usize]);
-        let candidates = entities.tops(index).map(|tops| entities.all_candidates(tops));
+        let open = entities.tops(index).map(|tops| Lists::open(entities.all_candidates(tops)));
         scratch.rows.clear();
         scratch.removed.clear();
         for (place, record) in scratch.group.iter().enumerate() {
             let id = others.id(record.sides[side.other() as usize]);
             let counts = self.pairs.record_counts();
             let inside =
-                candidates.is_none_or(|all| Lists::is_candidate(counts, all, record, side));
+                open.is_none_or(|open| record.is_member_of_any(side) || counts.any(record, open));
             if inside {
                 scratch.rows.push((id, place as u32));
             } else if record.is_in_view(side) {

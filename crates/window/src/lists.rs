@@ -10,12 +10,12 @@
 
 use crate::{
     Entry, FinalIndex,
+    chunks::Chunks,
     entities::{Candidates, Entities},
     flush::Row,
     pairs::{Pairs, Side},
     prefetch,
     rank::Rank,
-    records::{Counts, Record},
 };
 
 /// One list: whose it is, and of which slot.
@@ -41,32 +41,35 @@ impl Lists {
         4 * self.k
     }
 
-    /// Puts a pair inside or outside the candidates of both its sides, after its count has changed.
+    /// Puts a pair inside or outside the candidates of both its sides, after its counts in `slots` have
+    /// changed; `before` is what one was before, given what it is now.
     #[inline]
     pub(crate) fn settle(
         &mut self,
         pairs: &mut Pairs,
         sides: &mut [Entities; 2],
         pair: u32,
-        indexes: [u32; 2],
-        slot: usize,
-        (before, count): (u64, u64),
+        slots: &(impl Iterator<Item = usize> + Clone),
+        before: impl Fn(u64) -> u64,
     ) {
+        let indexes = pairs.sides(pair);
         for side in Side::BOTH {
-            let index = indexes[side as usize];
+            let (index, other) = (indexes[side as usize], side.other() as usize);
             let Some(tops) = sides[side as usize].tops(index) else { continue };
-            let bound = sides[side as usize].candidates(tops, slot).bound;
-            if bound == Rank::LOWEST {
-                if before == 0 || count == 0 {
-                    self.appear(pairs, sides, pair, (side, index, slot), count > 0);
+            for slot in slots.clone() {
+                let record = pairs.record(pair);
+                let count = pairs.record_counts().count(record, slot);
+                let bound = sides[side as usize].candidates(tops, slot).bound;
+                if bound == Rank::LOWEST {
+                    if before(count) == 0 || count == 0 {
+                        self.appear(pairs, sides, pair, (side, index, slot), count > 0);
+                    }
+                    continue;
                 }
-                continue;
-            }
-            let other = side.other() as usize;
-            let id = || sides[other].id(indexes[other]);
-            let inside = Rank::reaches(count, id, bound);
-            if inside != pairs.record(pair).is_member(side, slot) {
-                self.cross(pairs, sides, pair, (side, index, slot), inside);
+                let inside = Rank::reaches(count, || sides[other].id(indexes[other]), bound);
+                if inside != record.is_member(side, slot) {
+                    self.cross(pairs, sides, pair, (side, index, slot), inside);
+                }
             }
         }
     }
@@ -235,19 +238,11 @@ impl Lists {
         }
     }
 
-    /// Whether the pair with `record` is a candidate for any list of its `side`, whose candidates are
-    /// these by slot.
-    #[inline]
-    pub(crate) fn is_candidate(
-        counts: &Counts,
-        candidates: &[Candidates],
-        record: &Record,
-        side: Side,
-    ) -> bool {
-        record.is_member_of_any(side)
-            || candidates.iter().enumerate().any(|(slot, candidates)| {
-                candidates.bound == Rank::LOWEST && counts.count(record, slot) > 0
-            })
+    /// The slots, as bits, whose bound is the lowest: all that sold are candidates, and none is a member.
+    pub(crate) fn open(candidates: &[Candidates]) -> u16 {
+        candidates.iter().enumerate().fold(0, |open, (slot, candidates)| {
+            open | u16::from(candidates.bound == Rank::LOWEST) << slot
+        })
     }
 
     /// The final lists of a slot: of each entity of `side` among the pairs `sold`.
@@ -257,7 +252,7 @@ impl Lists {
         sides: &[Entities; 2],
         side: Side,
         slot: usize,
-        sold: &[u32],
+        sold: &Chunks<u32>,
     ) -> FinalIndex {
         let mut rows: Vec<(u64, Rank)> = sold
             .iter()
@@ -290,11 +285,7 @@ impl Lists {
             return;
         }
         let all: Vec<u32> = all.iter().map(|&(_, pair)| pair).collect();
-        let [stores, items] = sides;
-        let (own, others) = match side {
-            Side::Store => (stores, &*items),
-            Side::Item => (items, &*stores),
-        };
+        let (own, others) = split(sides, side);
         let mut lists: Vec<(Candidates, Vec<u32>)> = (0..self.slots)
             .map(|slot| (Candidates { bound: bounds(slot), live: 0 }, Vec::new()))
             .collect();
@@ -352,6 +343,14 @@ impl Lists {
                 Some(((side, index, slot), bound))
             })
             .collect()
+    }
+}
+
+/// The entities of `side`, and those of the other.
+fn split([stores, items]: &mut [Entities; 2], side: Side) -> (&mut Entities, &Entities) {
+    match side {
+        Side::Store => (stores, items),
+        Side::Item => (items, stores),
     }
 }
 

@@ -1,8 +1,7 @@
 //! Radix sort by a small key.
 
-/// Bits of the key that one pass sorts by.
+/// The most bits of the key that one pass sorts by.
 const BITS: u32 = 11;
-const BUCKETS: usize = 1 << BITS;
 
 /// Below this length the passes over the buckets cost more than they save.
 const SHORT: usize = 512;
@@ -21,21 +20,28 @@ pub(crate) fn sort<T: Copy + Default>(
         items.sort_by_key(key);
         return;
     }
-    let mut shift = 0;
-    while shift < usize::BITS && keys.saturating_sub(1) >> shift > 0 {
-        pass(items, buffer, |item| (key(item) >> shift) as usize % BUCKETS);
+    let bits = usize::BITS - keys.saturating_sub(1).leading_zeros();
+    let passes = bits.div_ceil(BITS);
+    // As few buckets as do in so many passes: the places written to then stay in the cache.
+    let width = bits.div_ceil(passes.max(1));
+    for shift in (0..passes).map(|pass| pass * width) {
+        pass(items, buffer, 1 << width, |item| (key(item) >> shift) as usize & ((1 << width) - 1));
         std::mem::swap(items, buffer);
-        shift += BITS;
     }
 }
 
-fn pass<T: Copy + Default>(from: &[T], to: &mut Vec<T>, digit: impl Fn(&T) -> usize) {
-    let mut places = [0_usize; BUCKETS];
+fn pass<T: Copy + Default>(
+    from: &[T],
+    to: &mut Vec<T>,
+    buckets: usize,
+    digit: impl Fn(&T) -> usize,
+) {
+    let places = &mut [0_usize; 1 << BITS][..buckets];
     for item in from {
         places[digit(item)] += 1;
     }
     let mut sum = 0;
-    for place in &mut places {
+    for place in &mut *places {
         sum += std::mem::replace(place, sum);
     }
     to.clear();

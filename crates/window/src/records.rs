@@ -118,10 +118,6 @@ impl Counts {
         Self { slots, wide: Vec::new() }
     }
 
-    pub(crate) fn slots(&self) -> usize {
-        self.slots
-    }
-
     /// The record of a new pair.
     pub(crate) fn record(&mut self, sides: [u32; 2]) -> Record {
         let mut record = Record { sides, place: 0, flags: 0, narrow: [0; NARROW] };
@@ -134,6 +130,18 @@ impl Counts {
     #[inline]
     pub(crate) fn count(&self, record: &Record, slot: usize) -> u64 {
         if record.is_wide() { self.row(record)[slot] } else { record.narrow[slot].into() }
+    }
+
+    /// Whether any count is more than 0 in `slots`, given as bits.
+    #[inline]
+    pub(crate) fn any(&self, record: &Record, mut slots: u16) -> bool {
+        while slots != 0 {
+            if self.count(record, slots.trailing_zeros() as usize) > 0 {
+                return true;
+            }
+            slots &= slots - 1;
+        }
+        false
     }
 
     #[cold]
@@ -231,7 +239,7 @@ mod tests {
     fn all(counts: &Counts, record: &Record) -> Vec<u64> {
         let mut all = Vec::new();
         counts.extend(record, &mut all);
-        assert!((0..counts.slots()).all(|slot| counts.count(record, slot) == all[slot]));
+        assert!((0..counts.slots).all(|slot| counts.count(record, slot) == all[slot]));
         all
     }
 
@@ -264,6 +272,8 @@ mod tests {
         assert_eq!(counts.add(&mut record, 11, 70_000), 70_000);
         assert_eq!(all(&counts, &record), [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 70_000]);
         assert_eq!(all(&counts, &other), [0; MAX_SLOTS]);
+        assert!(counts.any(&record, 1 << 11) && counts.any(&record, 3));
+        assert!(!counts.any(&record, 1 << 10 | 2) && !counts.any(&other, 0xfff));
     }
 
     #[test]

@@ -26,7 +26,6 @@ use model::{
 use crate::{
     Aggregator, Config, FinalDay, FinalIndex, Progress, Settings, SettingsError,
     dedup::{ProducerState, Producers},
-    entities::push_lean,
     lists::{List, Lists},
     pairs::{Saved, Side},
     panes::{Entry, PaneNumber},
@@ -526,7 +525,7 @@ impl Aggregator {
             }
             for &slot in &open {
                 if self.pairs.count(pair, slot) > 0 {
-                    push_lean(&mut self.sold[slot], pair);
+                    self.sold[slot].push(pair);
                 }
             }
         }

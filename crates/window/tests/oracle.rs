@@ -316,7 +316,8 @@ fn any_steps() -> impl Strategy<Value = (Config, Vec<Step>)> {
     let config = (
         1_u32..5,
         prop::sample::subsequence(WindowKind::ALL.to_vec(), 1..=6),
-        1_u32..4,
+        // Up to 12 slots, more than a record has narrow counts for.
+        prop_oneof![3 => 1_u32..4, 1 => 4_u32..=7],
         0_u32..4,
         1_usize..5,
     )
