@@ -51,7 +51,7 @@ fn an_outage_costs_little() {
     thread::sleep(OUTAGE);
     for ((name, role), (cpu, memory)) in roles.into_iter().zip(before) {
         let (cpu_now, memory_now) = taken(role);
-        let share = (cpu_now - cpu).as_secs_f64() / began.elapsed().as_secs_f64();
+        let share = cpu_now.saturating_sub(cpu).as_secs_f64() / began.elapsed().as_secs_f64();
         let grown = memory_now - memory;
         println!("{name}: {:.1} % of a core, {:.1} MB more", 100.0 * share, grown / 1e6);
         assert!(share < MOST_CPU, "{name} takes {share} of a core");
