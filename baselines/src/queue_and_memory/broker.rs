@@ -6,13 +6,17 @@
 //!   goes with its connection
 //! - queue `PREFIX.dead`: durable; messages that cannot be read
 
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::{
+    hash::{BuildHasher, Hasher, RandomState},
+    io,
+    time::Duration,
+};
 
 use clap::ValueEnum;
 use futures_util::{FutureExt, StreamExt};
 use lapin::{
-    BasicProperties, Channel, Connection, ConnectionProperties, Consumer, Error, ExchangeKind,
-    PublisherConfirm,
+    BasicProperties, Channel, Connection, ConnectionProperties, ConnectionStatus, Consumer, Error,
+    ExchangeKind, PublisherConfirm,
     message::Delivery,
     options::{
         BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions,
@@ -21,6 +25,22 @@ use lapin::{
     types::{AMQPValue, FieldTable, ShortString},
 };
 use model::{Batch, Partition, PartitionCount, ProducerId};
+use tokio::time::timeout;
+
+/// How long what needs RabbitMQ may take, but for confirmations and messages.
+const CALL_TIME: Duration = Duration::from_secs(5);
+/// How often a consumer that gets nothing looks whether it still has a connection.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Does something with a limit on its time: the client may wait without end if its connection breaks at just
+/// that moment.
+///
+/// # Errors
+/// As `call`, or if that takes too long.
+pub(super) async fn in_time<T>(call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let late = |_| Err(io::Error::from(io::ErrorKind::TimedOut).into());
+    timeout(CALL_TIME, call).await.unwrap_or_else(late)
+}
 
 /// How safe a purchase is in RabbitMQ when its POST is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -59,12 +79,15 @@ impl Broker {
     /// Makes everything that lasts, for all shards. RabbitMQ may fail at a quorum queue that several
     /// connections make at once, so this comes before anything else; later only publishers see to it.
     pub(super) async fn declare_all(&self, shards: PartitionCount) -> Result<(), Error> {
-        let connection = self.connect("setup").await?;
-        let channel = connection.create_channel().await?;
-        for shard in shards.iter() {
-            self.declare(&channel, shard).await?;
-        }
-        connection.close(200, "done".into()).await
+        in_time(async {
+            let connection = self.connect("setup").await?;
+            let channel = connection.create_channel().await?;
+            for shard in shards.iter() {
+                self.declare(&channel, shard).await?;
+            }
+            connection.close(200, "done".into()).await
+        })
+        .await
     }
 
     /// Makes the exchange, and the database queue of a shard, where there is none.
@@ -144,7 +167,7 @@ impl Broker {
         let properties = BasicProperties::default().with_delivery_mode(mode);
         // What no queue takes comes back, and is not taken for confirmed.
         let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-        channel.basic_publish(exchange, key, options, &batch.encode(), properties).await
+        in_time(channel.basic_publish(exchange, key, options, &batch.encode(), properties)).await
     }
 
     fn exchange(&self) -> ShortString {
@@ -179,13 +202,16 @@ pub(super) fn new_producer() -> ProducerId {
 /// The messages of a queue.
 pub(super) struct Messages {
     consumer: Consumer,
+    channel: Channel,
+    connection: ConnectionStatus,
     limit: usize,
 }
 
 impl Messages {
     /// Consumes a queue; at most `limit` messages are on their way or not acknowledged.
     pub(super) async fn consume(
-        channel: &Channel,
+        connection: &Connection,
+        channel: Channel,
         queue: ShortString,
         limit: u16,
     ) -> Result<Self, Error> {
@@ -193,12 +219,12 @@ impl Messages {
         let options = BasicConsumeOptions::default();
         let consumer =
             channel.basic_consume(queue, "".into(), options, FieldTable::default()).await?;
-        Ok(Self { consumer, limit: limit.into() })
+        Ok(Self { consumer, channel, connection: connection.status().clone(), limit: limit.into() })
     }
 
     /// Waits for a message, and gives it with those that are there already; none if the queue is gone.
     pub(super) async fn next(&mut self) -> Result<Vec<Delivery>, Error> {
-        let Some(first) = self.consumer.next().await else { return Ok(Vec::new()) };
+        let Some(first) = self.first().await? else { return Ok(Vec::new()) };
         let mut messages = vec![first?];
         while messages.len() < self.limit
             && let Some(Some(message)) = self.consumer.next().now_or_never()
@@ -209,8 +235,23 @@ impl Messages {
     }
 }
 
+impl Messages {
+    /// Waits for a message. A consumer is not told if its connection breaks right after it was made, so
+    /// this looks for itself now and then.
+    async fn first(&mut self) -> Result<Option<Result<Delivery, Error>>, Error> {
+        loop {
+            if let Ok(first) = timeout(LOOK, self.consumer.next()).await {
+                return Ok(first);
+            }
+            if !self.connection.connected() || !self.channel.status().connected() {
+                return Err(io::Error::from(io::ErrorKind::NotConnected).into());
+            }
+        }
+    }
+}
+
 /// Acknowledges a message and all before it.
 pub(super) async fn acknowledge(message: &Delivery) -> Result<(), Error> {
-    message.acker.ack(BasicAckOptions { multiple: true }).await?;
+    in_time(message.acker.ack(BasicAckOptions { multiple: true })).await?;
     Ok(())
 }

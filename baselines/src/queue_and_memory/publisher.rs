@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::{
     backlog::Backlog,
-    broker::{Broker, confirming_channel, new_producer},
+    broker::{Broker, confirming_channel, in_time, new_producer},
 };
 use crate::{
     contract::Refusal,
@@ -116,7 +116,7 @@ fn answer(
 /// Connects, however often it takes.
 async fn reconnect(broker: &Broker, shard: Partition) -> (Connection, Channel) {
     loop {
-        match connect(broker, shard).await {
+        match in_time(connect(broker, shard)).await {
             Ok(connected) => return connected,
             Err(error) => tracing::warn!(%error, "RabbitMQ cannot be reached for publishing"),
         }

@@ -3,13 +3,13 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use http_server::Condition;
-use lapin::{message::Delivery, options::BasicRejectOptions};
+use lapin::{Connection, message::Delivery, options::BasicRejectOptions};
 use model::{Batch, Partition};
 use tokio_postgres::Config;
 
 use super::{
     backlog::Backlog,
-    broker::{Broker, Messages, acknowledge},
+    broker::{Broker, Messages, acknowledge, in_time},
 };
 use crate::database::{Admission, Applied, Connected, Writer, connect};
 
@@ -58,10 +58,7 @@ impl Recorder {
         let Connected { client, .. } = connect(&self.database).await?;
         let writer = Writer::prepare(client).await?;
         let mut applied = writer.take_shard(self.shard).await?;
-        let connection = self.broker.connect("database writer").await?;
-        let channel = connection.create_channel().await?;
-        let queue = self.broker.database_queue(self.shard);
-        let mut messages = Messages::consume(&channel, queue, self.max_messages).await?;
+        let (_connection, mut messages) = in_time(self.consume()).await?;
         self.connected.ready();
         loop {
             let deliveries = messages.next().await?;
@@ -70,6 +67,14 @@ impl Recorder {
             }
             self.add(&writer, &mut applied, &deliveries).await?;
         }
+    }
+
+    async fn consume(&self) -> Result<(Connection, Messages), lapin::Error> {
+        let connection = self.broker.connect("database writer").await?;
+        let channel = connection.create_channel().await?;
+        let queue = self.broker.database_queue(self.shard);
+        let messages = Messages::consume(&connection, channel, queue, self.max_messages).await?;
+        Ok((connection, messages))
     }
 
     async fn add(
@@ -92,7 +97,7 @@ impl Recorder {
                 }
                 Err(error) => {
                     tracing::error!(shard = %self.shard, %error, "a message cannot be read");
-                    delivery.acker.reject(BasicRejectOptions { requeue: false }).await?;
+                    in_time(delivery.acker.reject(BasicRejectOptions { requeue: false })).await?;
                 }
             }
         }

@@ -17,12 +17,12 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use http_server::Condition;
 use lapin::{Channel, Connection, types::ShortString};
-use model::{Batch, Partition, PartitionCount, Sequence, Timestamp};
+use model::{Batch, Partition, PartitionCount, ProducerId, Sequence, Timestamp};
 use tokio::{sync::watch, task::JoinSet};
 use tokio_postgres::Config;
 
 use super::{
-    broker::{Broker, Messages, acknowledge, confirming_channel, new_producer},
+    broker::{Broker, Messages, acknowledge, confirming_channel, in_time, new_producer},
     memory::Sales,
 };
 use crate::database::{
@@ -77,16 +77,19 @@ impl StoreService {
     }
 
     async fn follow(&self) -> Result<Infallible, StoreError> {
-        let connection = self.broker.connect("Store service").await?;
-        let following = self.open_queues(&connection).await?;
-        let (sales, snapshot) = self.recover(&connection).await?;
+        let producer = new_producer();
+        let (connection, following) = in_time(self.open_queues(producer)).await?;
+        let (sales, snapshot) = self.recover(producer).await?;
         let sales = Arc::new(sales);
         self.shown.send_replace(Some(Arc::clone(&sales)));
         self.recovered.ready();
         let mut shards = JoinSet::new();
         for following in following {
             let applied = snapshot.of(following.shard);
-            shards.spawn(count(following, applied, Arc::clone(&sales), self.max_messages));
+            let Following { shard, channel, queue } = following;
+            let messages = Messages::consume(&connection, channel, queue, self.max_messages);
+            let messages = in_time(messages).await?;
+            shards.spawn(count(shard, messages, applied, Arc::clone(&sales)));
         }
         match shards.join_next().await {
             Some(Ok(ended)) => ended,
@@ -95,29 +98,33 @@ impl StoreService {
         }
     }
 
-    async fn open_queues(&self, connection: &Connection) -> Result<Vec<Following>, StoreError> {
+    /// Opens the queues, and sends the marks of `producer` behind all that they do not have.
+    async fn open_queues(
+        &self,
+        producer: ProducerId,
+    ) -> Result<(Connection, Vec<Following>), lapin::Error> {
+        let connection = self.broker.connect("Store service").await?;
         let mut following = Vec::new();
         for shard in self.shards.iter() {
             let channel = connection.create_channel().await?;
             let queue = self.broker.follow(&channel, shard).await?;
             following.push(Following { shard, channel, queue });
         }
-        Ok(following)
-    }
-
-    /// Counts of the database that have everything from before the queues were opened.
-    async fn recover(&self, connection: &Connection) -> Result<(Sales, Snapshot), StoreError> {
-        let producer = new_producer();
         let mark = Batch {
             producer,
             first_sequence: Sequence(0),
             append_time: Timestamp::now(),
             purchases: Vec::new(),
         };
-        let channel = confirming_channel(connection).await?;
+        let channel = confirming_channel(&connection).await?;
         for shard in self.shards.iter() {
             self.broker.publish_to_database(&channel, shard, &mark).await?.await?;
         }
+        Ok((connection, following))
+    }
+
+    /// Counts of the database that have everything from before the marks of `producer`.
+    async fn recover(&self, producer: ProducerId) -> Result<(Sales, Snapshot), StoreError> {
         let Connected { mut client, .. } = connect(&self.database).await?;
         while shards_applied(&client, producer).await? < self.shards.get() {
             tokio::time::sleep(POLL).await;
@@ -134,13 +141,11 @@ impl StoreService {
 
 /// Counts the messages of a shard that are not in the counts yet.
 async fn count(
-    following: Following,
+    shard: Partition,
+    mut messages: Messages,
     mut applied: Applied,
     sales: Arc<Sales>,
-    max_messages: u16,
 ) -> Result<Infallible, StoreError> {
-    let Following { shard, channel, queue } = following;
-    let mut messages = Messages::consume(&channel, queue, max_messages).await?;
     loop {
         let deliveries = messages.next().await?;
         for delivery in &deliveries {
