@@ -72,8 +72,12 @@ class Names(unittest.TestCase):
     def test_every_alert_has_its_section(self):
         for rule in rules():
             name = rule["alert"]
-            self.assertEqual(rule["annotations"]["runbook_url"], f"docs/runbook.md#{name.lower()}")
+            page, _, section = rule["annotations"]["runbook_url"].partition("#")
+            self.assertEqual(section, name.lower())
+            self.assertRegex(page, r"^(https?://\S+|docs/runbook\.md)$")
+            self.assertEqual(page, rules()[0]["annotations"]["runbook_url"].partition("#")[0], "see dashboards/generate --runbook")
             self.assertIn("summary", rule["annotations"])
+            self.assertIn("for", rule)
             self.assertIn(rule["labels"]["severity"], ("warning", "critical"))
             section = re.search(rf"^### {name}\n(.*?)(?=^##|\Z)", RUNBOOK, re.DOTALL | re.MULTILINE)
             self.assertTrue(section, f"{name} is not in the runbook")
