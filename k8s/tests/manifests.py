@@ -39,6 +39,11 @@ class Pod:
         """Name to number."""
         return {port["name"]: port["containerPort"] for port in self.container.get("ports", [])}
 
+    @property
+    def has_certificate(self):
+        """Whether it speaks TLS on its port `http`."""
+        return any("secret" in volume for volume in self.spec.get("volumes", []))
+
     def port(self, name_or_number):
         return self.ports[name_or_number] if isinstance(name_or_number, str) else name_or_number
 

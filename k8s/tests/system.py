@@ -15,6 +15,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
@@ -26,6 +27,8 @@ PATIENCE = 120.0
 PAUSE = 0.1
 RESTARTS = 10
 CONTAIN = Path(__file__).parent / "contain"
+# (address, port) of those that speak TLS, and by what they are checked.
+SECURE = {}
 
 
 def eventually(what, check, patience=PATIENCE):
@@ -43,7 +46,10 @@ def eventually(what, check, patience=PATIENCE):
 
 def get(address, port, path, headers=None, method="GET", body=None):
     """Status, headers and body of an answer."""
-    connection = http.client.HTTPConnection(address, port, timeout=10)
+    if context := SECURE.get((address, port)):
+        connection = http.client.HTTPSConnection(address, port, timeout=10, context=context)
+    else:
+        connection = http.client.HTTPConnection(address, port, timeout=10)
     try:
         connection.request(method, path, body, headers or {})
         answer = connection.getresponse()
@@ -55,6 +61,20 @@ def get(address, port, path, headers=None, method="GET", body=None):
 def die_with_parent():
     """However the tests end, what they started ends."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
+def make_certificates(directory):
+    """What a Secret of cert-manager holds: an authority, and a certificate for the services with its key."""
+    directory.mkdir()
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    (directory / "names").write_text("subjectAltName=DNS:topline-ingest,DNS:topline-query,DNS:topline-gateway\n")
+    for command in (
+        ["req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=authority", "-days", "2"],
+        ["req", *key, "-keyout", "tls.key", "-out", "request", "-subj", "/CN=topline"],
+        ["x509", "-req", "-in", "request", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "names",
+         "-out", "tls.crt"],
+    ):
+        subprocess.run(["openssl", *command], cwd=directory, check=True, capture_output=True)
 
 
 def can_contain():
@@ -184,6 +204,10 @@ class System:
             if "configMap" in volume:
                 for name, text in self.manifests.named("ConfigMap", volume["configMap"]["name"])["data"].items():
                     (place / name).write_text(self.here(running, text))
+                    for port in re.findall(r"listen (\d+) ssl;", text):
+                        self._speaks_tls(running, int(port))
+            if "secret" in volume:
+                self._put_secret(running, place, volume["secret"])
         environment = self.manifests.environment(pod)
         arguments = pod.container.get("args", [])
         if pod.is_topline and not self.fluvio:
@@ -195,9 +219,32 @@ class System:
         running.arguments = [self._own(self.program(pod)), *(self.here(running, a) for a in arguments)]
         running.environment = {k: self.here(running, v) for k, v in environment.items()}
         running.environment["HOSTNAME"] = pod.name
+        if "TOPLINE_TLS_CERT" in environment:
+            self._speaks_tls(running, pod.port("http"))
 
         if self.contained:
             self._contain(running)
+
+    def _certificates(self):
+        directory = self.directory / "certificates"
+        if not directory.exists():
+            make_certificates(directory)
+        return directory
+
+    def _put_secret(self, running, place, secret):
+        """A Secret with a certificate, as the kubelet would: of root and the group of the pod, if it has one."""
+        group = running.pod.spec["securityContext"].get("fsGroup", 0)
+        for name in ("tls.crt", "tls.key", "ca.crt"):
+            shutil.copy(self._certificates() / name, place / name)
+            (place / name).chmod(secret["defaultMode"])
+            if self.contained:
+                shutil.chown(place / name, 0, group)
+
+    def _speaks_tls(self, running, port):
+        """From now on `get` checks who answers there; not under which name, these are addresses."""
+        context = ssl.create_default_context(cafile=self._certificates() / "ca.crt")
+        context.check_hostname = False
+        SECURE[running.address, port] = context
 
     def _own(self, program):
         """A copy of a program where every user finds it."""
@@ -226,7 +273,7 @@ class System:
             inside = "|".join(re.escape(place) for place in sorted(mounts, key=len, reverse=True))
             text = re.sub(rf"(?<![\w/.-])({inside})(?=[/;\s]|$)", lambda m: mounts[m[1]], text)
         text = re.sub(r"\b0\.0\.0\.0:", f"{running.address}:", text)
-        text = re.sub(r"\blisten (\d+);", rf"listen {running.address}:\1;", text)
+        text = re.sub(r"\blisten (\d+)( ssl)?;", rf"listen {running.address}:\1\2;", text)
         return re.sub(r"\b([a-z0-9.-]*[a-z][a-z0-9.-]*):(\d+)\b", lambda m: self._resolve(running, m), text)
 
     def _resolve(self, running, match):
@@ -256,7 +303,7 @@ class System:
         """(owner, state, local, remote) of all TCP sockets of the pods' processes; 0A is listening, 01 established."""
         owners = {}
         for running in self.pods.values():
-            for process in self._processes(running):
+            for process in self.processes(running):
                 for descriptor in self._links(process):
                     if found := re.fullmatch(r"socket:\[(\d+)\]", descriptor[1]):
                         owners[found[1]] = running
@@ -270,14 +317,14 @@ class System:
 
     def written(self, running):
         """Regular files that a process has open for writing."""
-        for process in self._processes(running):
+        for process in self.processes(running):
             for number, target in self._links(process):
                 flags = re.search(r"flags:\s*(\d+)", self._read(f"/proc/{process}/fdinfo/{number}"))
                 if target.startswith("/") and not target.startswith("/dev/") and flags and int(flags[1], 8) & 3:
                     yield target
 
     @staticmethod
-    def _processes(running):
+    def processes(running):
         """The process and its children."""
         if running.process is None or running.process.poll() is not None:
             return []

@@ -6,7 +6,7 @@ import unittest
 
 from manifests import WORKLOADS, Manifests, selects
 
-OVERLAYS = {name: Manifests(f"{os.environ['RENDERED']}/{name}.yaml") for name in ("kind", "kind-full", "eks", "eks-full")}
+OVERLAYS = {name: Manifests(f"{os.environ['RENDERED']}/{name}.yaml") for name in ("kind", "kind-full", "kind-tls", "eks", "eks-full", "eks-tls")}
 
 
 class Overlay:
@@ -112,7 +112,7 @@ class Overlay:
             self.assertTrue(its["readOnlyRootFilesystem"], pod.name)
             self.assertFalse({"hostNetwork", "hostPID", "hostIPC", "initContainers"} & pod.spec.keys(), pod.name)
             for volume in pod.spec.get("volumes", []):
-                self.assertTrue({"configMap", "emptyDir", "persistentVolumeClaim"} & volume.keys(), pod.name)
+                self.assertTrue({"configMap", "emptyDir", "persistentVolumeClaim", "secret"} & volume.keys(), pod.name)
 
     def test_what_is_scraped_is_a_port(self):
         scraped = [pod for pod in self.manifests.pods() if "prometheus.io/scrape" in pod.annotations]
@@ -138,6 +138,24 @@ class Overlay:
                 for pod in self.manifests.behind(self.manifests.service(name)):
                     self.assertEqual(int(health), pod.port("admin"))
 
+    def test_who_speaks_tls_is_said_to(self):
+        """By the services to load balancers and meshes, by the Ingress to the ALB; probes go where there is none."""
+        for service in self.manifests.of("Service"):
+            for port in service["spec"]["ports"]:
+                if port["name"] == "http":
+                    for pod in self.manifests.behind(service):
+                        self.assertEqual(port["appProtocol"], "https" if pod.has_certificate else "http", service["metadata"]["name"])
+                        self.assertEqual(port["port"], 443 if pod.has_certificate else 80, service["metadata"]["name"])
+        for pod in self.manifests.pods():
+            for kind, probe in pod.probes.items():
+                if pod.has_certificate:
+                    self.assertNotEqual(probe["httpGet"]["port"], "http", f"{pod.name}: {kind}")
+        for ingress in self.manifests.of("Ingress"):
+            notes = ingress["metadata"]["annotations"]
+            pods = self.manifests.behind(self.manifests.service("topline-ingest"))
+            self.assertEqual(notes.get("alb.ingress.kubernetes.io/backend-protocol", "HTTP"), "HTTPS" if pods[0].has_certificate else "HTTP")
+            self.assertEqual(notes.get("alb.ingress.kubernetes.io/healthcheck-protocol", "HTTP"), "HTTP")
+
 
 class Kind(Overlay, unittest.TestCase):
     manifests = OVERLAYS["kind"]
@@ -158,6 +176,17 @@ class KindFull(Kind):
     manifests = OVERLAYS["kind-full"]
 
 
+class Tls:
+    def test_the_way_in_speaks_tls(self):
+        for component in self.secured:
+            self.assertTrue(all(p.has_certificate for p in self.manifests.pods() if p.component == component), component)
+
+
+class KindTls(Tls, Kind):
+    manifests = OVERLAYS["kind-tls"]
+    secured = ("ingest", "query", "gateway")
+
+
 class Eks(Overlay, unittest.TestCase):
     manifests = OVERLAYS["eks"]
 
@@ -170,6 +199,11 @@ class Eks(Overlay, unittest.TestCase):
 
 class EksFull(Eks):
     manifests = OVERLAYS["eks-full"]
+
+
+class EksTls(Tls, Eks):
+    manifests = OVERLAYS["eks-tls"]
+    secured = ("ingest", "query")
 
 
 if __name__ == "__main__":

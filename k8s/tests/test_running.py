@@ -1,5 +1,7 @@
 """Each container's command, started as a process with its arguments and environment: does it serve what the manifests say?"""
 
+import contextlib
+import http.client
 import json
 import os
 import shutil
@@ -9,7 +11,7 @@ import unittest
 
 from load import JSON, TOKEN, Load, today
 from manifests import Manifests
-from system import System, can_contain, eventually, get
+from system import SECURE, System, can_contain, eventually, get
 
 
 def setUpModule():
@@ -156,6 +158,25 @@ class Running:
 
 class Kind(Running, unittest.TestCase):
     overlay = "kind-full"
+
+
+class KindTls(Running, unittest.TestCase):
+    """Clients, the gateway and the roles check each other's certificates."""
+
+    overlay = "kind-tls"
+
+    def test_2_nothing_is_said_in_the_clear(self):
+        for component in ("ingest", "query", "gateway"):
+            for running in self.system.of(component):
+                if running.process:
+                    place = (running.address, running.pod.port("http"))
+                    self.assertIn(place, SECURE)
+                    connection = http.client.HTTPConnection(*place, timeout=10)
+                    self.addCleanup(connection.close)
+                    connection.request("GET", "/v1/top-items")
+                    # nginx says 400, rustls closes.
+                    with contextlib.suppress(http.client.HTTPException, OSError):
+                        self.assertEqual(connection.getresponse().status, 400)
 
 
 @unittest.skipUnless(shutil.which("fluvio-run"), "no fluvio-run")
