@@ -18,7 +18,7 @@ const START_TIMEOUT: Duration = Duration::from_mins(5);
 const POLL: Duration = Duration::from_millis(1);
 
 /// What is said of the start.
-const LOG: &str = "warn,topline::serve=info,topline::roles=info";
+const LOG: &str = "warn,topline::serve=info,topline::role=info";
 
 /// A running server. Killed when dropped.
 pub(crate) struct Server {
