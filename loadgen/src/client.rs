@@ -7,7 +7,7 @@ use model::{BusinessDate, Position};
 use reqwest::{RequestBuilder, Response, StatusCode, header};
 use serde::Deserialize;
 
-use crate::{Basket, Entry, List};
+use crate::{Basket, Entry, List, Server};
 
 /// A request is sent at most this often.
 const ATTEMPTS: u32 = 10;
@@ -15,6 +15,11 @@ const ATTEMPTS: u32 = 10;
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 /// The longest wait between attempts, whatever the server asks for.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
+
+/// The longest that connecting may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest that a request may take.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 const POSITION: &str = "Topline-Position";
 const WAIT_FOR: &str = "Topline-Wait-For";
@@ -24,14 +29,7 @@ pub(crate) const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 #[derive(Debug, Clone)]
 pub struct Client {
     http: reqwest::Client,
-    base: String,
-}
-
-/// A base URL that cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[error("'{url}' is not the address of a server: expected one such as http://127.0.0.1:8080")]
-pub struct InvalidBaseUrl {
-    url: String,
+    server: Server,
 }
 
 /// Why a request brought nothing.
@@ -89,25 +87,13 @@ struct ErrorBody {
 }
 
 impl Client {
-    /// A client of the server at `base_url`, such as `http://127.0.0.1:8080`.
+    /// A client of `server`.
     ///
     /// # Errors
-    /// If it is not an `http` URL.
-    pub fn new(base_url: &str) -> Result<Self, InvalidBaseUrl> {
-        let refuse = || InvalidBaseUrl { url: base_url.to_owned() };
-        let url = reqwest::Url::parse(base_url).map_err(|_| refuse())?;
-        if url.scheme() != "http" || !url.has_host() {
-            return Err(refuse());
-        }
-        // A proxy would be measured along with the server.
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .tcp_nodelay(true)
-            .connect_timeout(Duration::from_secs(5))
-            .timeout(Duration::from_secs(30))
-            .build()
-            .map_err(|_| refuse())?;
-        Ok(Self { http, base: base_url.trim_end_matches('/').to_owned() })
+    /// If the HTTP client cannot be made.
+    pub fn new(server: &Server) -> reqwest::Result<Self> {
+        let http = server.http(CONNECT_TIMEOUT, TIMEOUT).build()?;
+        Ok(Self { http, server: server.clone() })
     }
 
     /// Sends one purchase through the call of the existing clients. Gives the position that has it.
@@ -214,7 +200,7 @@ impl Client {
     }
 
     fn url(&self, path: &str) -> String {
-        format!("{}{path}", self.base)
+        self.server.url(path)
     }
 
     /// Sends until there is an answer that another attempt would not change.

@@ -20,13 +20,15 @@ pub mod load;
 pub mod page;
 pub mod replay;
 mod report;
+mod server;
 pub mod shopping_day;
 mod tally;
 mod verify;
 
 pub use basket::Basket;
-pub use client::{BulkAnswer, Client, Failure, InvalidBaseUrl, RejectedLine};
+pub use client::{BulkAnswer, Client, Failure, RejectedLine};
 pub use list::List;
 pub use report::{Progress, Refusals, Report};
+pub use server::{Server, ServerError};
 pub use tally::{Entry, Rankings, Tally};
 pub use verify::{Verification, VerifyOptions, verify};

@@ -25,7 +25,7 @@ fn baskets() -> Arc<[Basket]> {
 }
 
 async fn send(fake: &Fake) -> (Result<Report, Failure>, Progress) {
-    let client = Client::new(&fake.base_url).unwrap();
+    let client = Client::new(&fake.base_url.parse().unwrap()).unwrap();
     let progress = Progress::default();
     let options = bulk::Options { purchases_per_request: 7, ..bulk::Options::default() };
     let report = bulk::send(&client, baskets(), &options, &progress).await;
@@ -48,7 +48,7 @@ async fn what_is_accepted_is_tallied_once() {
     let report = report.unwrap();
     assert_eq!((report.tally.purchases(), progress.refused()), (270, 30));
     assert_eq!(report.refusals.iter().collect::<Vec<_>>(), [("rejected", 30, "not this one")]);
-    let client = Client::new(&fake.base_url).unwrap();
+    let client = Client::new(&fake.base_url.parse().unwrap()).unwrap();
     let found = verify(&client, &report.tally, &VerifyOptions::default(), &AtomicU64::new(0))
         .await
         .unwrap();

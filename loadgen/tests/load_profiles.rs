@@ -128,5 +128,5 @@ async fn settings_that_contradict_each_other_are_refused() {
         let refused = run("http://127.0.0.1:1", flags).await;
         assert!(matches!(refused, Err(loadgen::load::LoadError::Settings(_))), "{flags:?}");
     }
-    assert!(matches!(run("ftp://x", &[]).await, Err(loadgen::load::LoadError::Url(_))));
+    assert!(matches!(run("ftp://x", &[]).await, Err(loadgen::load::LoadError::Server(_))));
 }

@@ -25,7 +25,7 @@ fn plan() -> Plan {
 }
 
 async fn play(fake: &Fake) -> (Report, Arc<Progress>) {
-    let client = Client::new(&fake.base_url).unwrap();
+    let client = Client::new(&fake.base_url.parse().unwrap()).unwrap();
     let progress = Arc::new(Progress::default());
     let report =
         shopping_day::play(&client, Arc::new(plan()), Arc::clone(&progress)).await.unwrap();
@@ -65,7 +65,7 @@ async fn purchases_are_counted_once_whatever_becomes_of_the_answers() {
     let (report, _) = play(&fake).await;
     assert_eq!(report.tally.purchases(), plan().purchases());
     assert_eq!(report.refusals.total(), 0);
-    let client = Client::new(&fake.base_url).unwrap();
+    let client = Client::new(&fake.base_url.parse().unwrap()).unwrap();
     let found = verify(&client, &report.tally, &VerifyOptions::default(), &AtomicU64::new(0))
         .await
         .unwrap();

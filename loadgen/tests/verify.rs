@@ -28,7 +28,7 @@ fn baskets() -> Arc<[Basket]> {
 async fn compare(path: &'static str, tamper: fn(List) -> List) -> Verification {
     let wrong = move |asked: &str, list| if asked == path { tamper(list) } else { list };
     let fake = Fake::start(Behaviour { tamper: Box::new(wrong), ..Behaviour::default() }).await;
-    let client = Client::new(&fake.base_url).unwrap();
+    let client = Client::new(&fake.base_url.parse().unwrap()).unwrap();
     let options = bulk::Options::default();
     let report = bulk::send(&client, baskets(), &options, &Progress::default()).await.unwrap();
     let answered = AtomicU64::new(0);
@@ -136,7 +136,7 @@ async fn an_item_sold_nowhere_has_no_entries() {
 #[tokio::test]
 async fn the_server_is_asked_to_wait_for_the_last_purchase() {
     let fake = Fake::start(Behaviour::default()).await;
-    let client = Client::new(&fake.base_url).unwrap();
+    let client = Client::new(&fake.base_url.parse().unwrap()).unwrap();
     let options = bulk::Options { purchases_per_request: 30, ..bulk::Options::default() };
     let report = bulk::send(&client, baskets(), &options, &Progress::default()).await.unwrap();
     verify(&client, &report.tally, &VerifyOptions::default(), &AtomicU64::new(0)).await.unwrap();
@@ -150,7 +150,7 @@ async fn only_the_first_differences_are_described() {
     for basket in baskets().iter() {
         tally.acknowledged(basket, &model::Position::default());
     }
-    let client = Client::new(&fake.base_url).unwrap();
+    let client = Client::new(&fake.base_url.parse().unwrap()).unwrap();
     let options = VerifyOptions::default();
     let found = verify(&client, &tally, &options, &AtomicU64::new(0)).await.unwrap();
     assert!(found.differences > 20, "{}", found.differences);

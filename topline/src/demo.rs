@@ -176,7 +176,7 @@ pub(crate) async fn play(
     args: &DemoArgs,
     config: &window::Config,
 ) -> anyhow::Result<Outcome> {
-    let client = Client::new(base_url)?;
+    let client = Client::new(&base_url.parse()?)?;
     let report = match &args.data {
         Some(file) => play_recording(&client, file, config).await?,
         None => play_day(&client, &args.day).await?,

@@ -94,6 +94,10 @@ pub struct LoadArgs {
     /// arrivals of an open loop never wait
     #[arg(long, env = "TOPLINE_LOADGEN_IGNORE_RETRY_AFTER")]
     pub ignore_retry_after: bool,
+    /// File with the certificate of the authority that signed the server's, PEM, for an address with
+    /// https:// [default: those that this system trusts]
+    #[arg(long, env = "TOPLINE_LOADGEN_CA_CERT", value_name = "FILE")]
+    pub ca_cert: Option<PathBuf>,
     /// Token for purchases
     #[arg(long, env = "TOPLINE_WRITE_TOKEN", hide_env_values = true)]
     pub write_token: Option<String>,

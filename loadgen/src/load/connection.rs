@@ -7,7 +7,7 @@ use reqwest::{RequestBuilder, Response, StatusCode, header};
 use serde::Deserialize;
 
 use super::{Outcome, request::Request};
-use crate::{BulkAnswer, client};
+use crate::{BulkAnswer, Server, client};
 
 /// The longest time that a client waits because it was asked to.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -17,14 +17,14 @@ const MESSAGE: usize = 300;
 /// What all clients send to.
 #[derive(Debug)]
 pub(crate) struct Target {
-    base: String,
+    server: Server,
     token: Option<String>,
     timeout: Duration,
 }
 
 impl Target {
-    pub(crate) fn new(base: &str, token: Option<String>, timeout: Duration) -> Self {
-        Self { base: base.trim_end_matches('/').to_owned(), token, timeout }
+    pub(crate) fn new(server: Server, token: Option<String>, timeout: Duration) -> Self {
+        Self { server, token, timeout }
     }
 }
 
@@ -67,16 +67,13 @@ impl Connection {
     /// # Errors
     /// If the HTTP client cannot be made.
     pub(crate) fn new(target: Arc<Target>, idle: usize) -> reqwest::Result<Self> {
-        let http = reqwest::Client::builder()
-            // A proxy would be measured along with the server.
-            .no_proxy()
+        let http = target
+            .server
+            .http(target.timeout, target.timeout)
             // Each request is one line of the figures: nothing is sent twice behind their back.
             .retry(reqwest::retry::never())
             .redirect(reqwest::redirect::Policy::none())
-            .tcp_nodelay(true)
             .pool_max_idle_per_host(idle)
-            .connect_timeout(target.timeout)
-            .timeout(target.timeout)
             .build()?;
         Ok(Self { http, target })
     }
@@ -99,10 +96,14 @@ impl Connection {
     }
 
     fn prepare(&self, request: &Request) -> RequestBuilder {
-        let base = &self.target.base;
+        let server = &self.target.server;
         match request {
-            Request::StoreItems(StoreId(id)) => self.http.get(format!("{base}/items/store/{id}")),
-            Request::ItemStores(ItemId(id)) => self.http.get(format!("{base}/items/top10/{id}")),
+            Request::StoreItems(StoreId(id)) => {
+                self.http.get(server.url(&format!("/items/store/{id}")))
+            }
+            Request::ItemStores(ItemId(id)) => {
+                self.http.get(server.url(&format!("/items/top10/{id}")))
+            }
             Request::Post(basket) => self
                 .post(&basket.course_path(), "application/json")
                 .header(client::IDEMPOTENCY_KEY, &basket.key)
@@ -116,10 +117,8 @@ impl Connection {
     }
 
     fn post(&self, path: &str, content_type: &'static str) -> RequestBuilder {
-        let request = self
-            .http
-            .post(format!("{}{path}", self.target.base))
-            .header(header::CONTENT_TYPE, content_type);
+        let request =
+            self.http.post(self.target.server.url(path)).header(header::CONTENT_TYPE, content_type);
         match &self.target.token {
             Some(token) => request.bearer_auth(token),
             None => request,

@@ -33,7 +33,7 @@ use super::{
     worker::{self, Brought, Shared},
 };
 use crate::{
-    Client, Failure, InvalidBaseUrl,
+    Client, Failure, Server, ServerError,
     replay::{self, ReplayError},
     shopping_day::Plan,
 };
@@ -62,7 +62,7 @@ pub enum LoadError {
     Settings(#[from] SettingsError),
     /// The address cannot be used.
     #[error(transparent)]
-    Url(#[from] InvalidBaseUrl),
+    Server(#[from] ServerError),
     /// The recording cannot be read.
     #[error(transparent)]
     Recording(#[from] ReplayError),
@@ -128,9 +128,10 @@ pub async fn run(
     stop: impl Future<Output = ()>,
 ) -> Result<Summary, LoadError> {
     args.check()?;
-    let client = Client::new(url)?;
+    let server = Server::new(url, args.ca_cert.as_deref())?;
+    let client = Client::new(&server).map_err(LoadError::client)?;
     let stopping = watch::Sender::new(false);
-    let running = Running { args, url, client, name, live, stopping: stopping.clone() };
+    let running = Running { args, url, server, client, name, live, stopping: stopping.clone() };
     let run = running.run(outputs);
     tokio::pin!(run, stop);
     tokio::select! {
@@ -144,6 +145,7 @@ pub async fn run(
 struct Running<'a> {
     args: &'a LoadArgs,
     url: &'a str,
+    server: Server,
     client: Client,
     name: &'a str,
     live: Arc<Live>,
@@ -168,7 +170,8 @@ impl Running<'_> {
         let args = self.args;
         // Another name for each run, so that no purchase is taken for one of an earlier run.
         let key = format!("load-{:x}-{:x}", Timestamp::now().millis(), std::process::id());
-        let target = |timeout| Arc::new(Target::new(self.url, args.write_token.clone(), timeout));
+        let target =
+            |timeout| Arc::new(Target::new(self.server.clone(), args.write_token.clone(), timeout));
         // What is not measured may take its time.
         let patient = target(args.timeout.max(PATIENCE));
         let source = self.source(&key).await?;

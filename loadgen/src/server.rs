@@ -1,0 +1,154 @@
+//! The server that is asked: its address, and how it proves who it is.
+
+use std::{
+    path::{Path, PathBuf},
+    str::FromStr,
+    sync::Arc,
+    time::Duration,
+};
+
+use reqwest::{ClientBuilder, Url};
+use rustls_platform_verifier::BuilderVerifierExt;
+use tokio_rustls::rustls::{
+    self, ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier,
+    crypto::ring,
+    pki_types::{
+        CertificateDer,
+        pem::{self, PemObject},
+    },
+};
+
+/// A server, by its base URL. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Server {
+    base: Arc<str>,
+    /// Whom to trust. One for all clients: made for each, the system's authorities would be read each time.
+    tls: ClientConfig,
+}
+
+/// A server that cannot be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// Its address is none.
+    #[error("'{0}' is not the address of a server: expected one such as http://127.0.0.1:8080")]
+    Url(String),
+    /// An authority is named for a server that shows no certificate.
+    #[error("'{0}' has no certificate to check: a CA certificate is for an address with https://")]
+    NotEncrypted(String),
+    /// The file with the authority's certificate cannot be used.
+    #[error("{}: {source}: a PEM file with the certificate of an authority is needed", path.display())]
+    Authority {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: pem::Error,
+    },
+    /// A certificate of the file is not one of an authority.
+    #[error("{}: {source}", path.display())]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: rustls::Error,
+    },
+    /// TLS cannot be set up.
+    #[error(
+        "TLS cannot be set up with this system's certificates: {0}; name an authority's with --ca-cert"
+    )]
+    Tls(#[from] rustls::Error),
+}
+
+impl Server {
+    /// The server at `url`, such as `http://127.0.0.1:8080`. With `https` its certificate has to be one of
+    /// the authority in the file `authority` (PEM), or without it of one that this system trusts.
+    ///
+    /// # Errors
+    /// If the address or the file cannot be used, or an authority is given for plain `http`.
+    pub fn new(url: &str, authority: Option<&Path>) -> Result<Self, ServerError> {
+        let parsed = Url::parse(url).map_err(|_| ServerError::Url(url.to_owned()))?;
+        let tls = match (parsed.scheme(), authority) {
+            _ if !parsed.has_host() => return Err(ServerError::Url(url.to_owned())),
+            ("http", None) => tls_with(RootCertStore::empty())?,
+            ("http", Some(_)) => return Err(ServerError::NotEncrypted(url.to_owned())),
+            ("https", Some(path)) => tls_with(roots(path)?)?,
+            ("https", None) => tls_builder()?.with_platform_verifier()?.with_no_client_auth(),
+            _ => return Err(ServerError::Url(url.to_owned())),
+        };
+        Ok(Self { base: url.trim_end_matches('/').into(), tls })
+    }
+
+    /// The URL of `path` there.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
+    /// An HTTP client for it, to be completed.
+    pub(crate) fn http(&self, connect_timeout: Duration, timeout: Duration) -> ClientBuilder {
+        reqwest::Client::builder()
+            // A proxy would be measured along with the server.
+            .no_proxy()
+            .tcp_nodelay(true)
+            .connect_timeout(connect_timeout)
+            .timeout(timeout)
+            .tls_backend_preconfigured(self.tls.clone())
+    }
+}
+
+impl FromStr for Server {
+    type Err = ServerError;
+
+    fn from_str(url: &str) -> Result<Self, ServerError> {
+        Self::new(url, None)
+    }
+}
+
+fn tls_builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, rustls::Error> {
+    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+}
+
+fn tls_with(roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
+    Ok(tls_builder()?.with_root_certificates(roots).with_no_client_auth())
+}
+
+fn roots(path: &Path) -> Result<RootCertStore, ServerError> {
+    let authority = |source| ServerError::Authority { path: path.to_owned(), source };
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(path).map_err(authority)? {
+        let certificate = certificate.map_err(authority)?;
+        roots
+            .add(certificate)
+            .map_err(|source| ServerError::Certificate { path: path.to_owned(), source })?;
+    }
+    if roots.is_empty() { Err(authority(pem::Error::NoItemsFound)) } else { Ok(roots) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_that_are_none_are_refused() {
+        for wrong in ["", "127.0.0.1:8080", "ftp://127.0.0.1", "http://", "unix:/run/topline"] {
+            let error = wrong.parse::<Server>().unwrap_err();
+            assert!(matches!(error, ServerError::Url(_)), "{wrong}: {error}");
+        }
+        let server: Server = "http://127.0.0.1:8080/".parse().unwrap();
+        assert_eq!(server.url("/v1/purchases"), "http://127.0.0.1:8080/v1/purchases");
+    }
+
+    #[test]
+    fn authorities_that_are_none_are_refused_by_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ca.pem");
+        let refusal = |url: &str| Server::new(url, Some(&path)).unwrap_err().to_string();
+        let https = "https://127.0.0.1:8443";
+        assert!(refusal(https).contains("ca.pem"), "{}", refusal(https));
+        std::fs::write(&path, "no certificate").unwrap();
+        assert!(refusal(https).contains("is needed"), "{}", refusal(https));
+        std::fs::write(&path, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+            .unwrap();
+        assert!(refusal(https).contains("ca.pem"), "{}", refusal(https));
+        assert!(refusal("http://127.0.0.1:8080").contains("https://"));
+    }
+}
