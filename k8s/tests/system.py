@@ -7,6 +7,7 @@ the network policies.
 Without `fluvio-run` there is no cluster: then each role runs as `topline serve`, which has the ports and the paths of all.
 """
 
+import contextlib
 import ctypes
 import http.client
 import os
@@ -190,8 +191,11 @@ class System:
 
     def stop(self):
         for running in self.pods.values():
-            if running.process and running.process.poll() is None:
-                running.process.kill()
+            # nginx has children, which a kill of the first would leave behind.
+            for process in self.processes(running):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
+            if running.process:
                 running.process.wait()
         shutil.rmtree(self.directory, ignore_errors=True)
 
