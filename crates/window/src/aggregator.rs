@@ -13,6 +13,8 @@ use crate::{
     lists::Lists,
     pairs::{Pairs, Side},
     panes::{Entry, PaneNumber, Panes},
+    records::WHOLE,
+    slots::SlotSet,
 };
 
 /// The state of one partition: all counts, all lists, and what is needed to continue.
@@ -101,24 +103,12 @@ pub struct Stats {
     pub day_bytes: usize,
 }
 
-/// The slots one purchase counts for.
+/// What one purchase counts for.
 struct Slots {
-    all: [u8; crate::records::MAX_SLOTS],
-    len: usize,
+    all: SlotSet,
     day: Option<usize>,
     /// The pane it goes to, if a sliding window covers it.
     pane: Option<PaneNumber>,
-}
-
-impl Slots {
-    fn push(&mut self, slot: usize) {
-        self.all[self.len] = slot as u8;
-        self.len += 1;
-    }
-
-    fn iter(&self) -> impl Iterator<Item = usize> + Clone + '_ {
-        self.all[..self.len].iter().map(|&slot| slot as usize)
-    }
 }
 
 impl Aggregator {
@@ -216,28 +206,23 @@ impl Aggregator {
 
     /// The next line, with its hash and the pair it very likely is. What the lines after it will
     /// touch is on its way to the cache then, one thing after the other, for each says where the next is:
-    /// the place in the index, the pair, its store and item, their candidates.
+    /// the place in the index, the pair, its store and item.
     #[inline]
     fn next_line(&self, ahead: &mut Ahead) -> Sought {
         let next = ahead.next;
         ahead.next += 1;
-        if let Some(line) = ahead.lines.get(next + 4 * AHEAD) {
+        if let Some(line) = ahead.lines.get(next + 3 * AHEAD) {
             self.pairs.prefetch_index(line.hash);
         }
-        if let Some(line) = ahead.lines.get_mut(next + 3 * AHEAD) {
+        if let Some(line) = ahead.lines.get_mut(next + 2 * AHEAD) {
             line.pair = self.pairs.guess(line.hash);
             match line.pair {
                 Some(pair) => self.pairs.prefetch(pair),
                 None => self.sides[Side::Item as usize].prefetch_index(line.item),
             }
         }
-        if let Some(line) = ahead.lines.get(next + 2 * AHEAD) {
+        if let Some(line) = ahead.lines.get(next + AHEAD) {
             self.prefetch_entities(line);
-        }
-        if let Some(line) = ahead.lines.get(next + AHEAD)
-            && let Some(pair) = line.pair
-        {
-            self.prefetch_candidates(pair);
         }
         ahead.lines[next]
     }
@@ -252,16 +237,6 @@ impl Aggregator {
             let items = &self.sides[Side::Item as usize];
             if let Some(item) = items.guess(line.item) {
                 items.prefetch(item);
-            }
-        }
-    }
-
-    /// Two candidates share a line of the cache.
-    #[inline]
-    fn prefetch_candidates(&self, pair: u32) {
-        for (entities, index) in self.sides.iter().zip(self.pairs.sides(pair)) {
-            for slot in (0..self.layout.slots()).step_by(2) {
-                entities.prefetch_candidates(index, slot);
             }
         }
     }
@@ -315,14 +290,14 @@ impl Aggregator {
 
     /// Which slots a purchase counts for; notes those it is too late for.
     fn slots_of(&self, purchase: &Purchase, applied: &mut Applied) -> Slots {
-        let mut slots = Slots { all: Default::default(), len: 0, day: None, pane: None };
+        let mut slots = Slots { all: SlotSet::EMPTY, day: None, pane: None };
         if let Some(slot) = self.layout.slot(WindowKind::All) {
-            slots.push(slot);
+            slots.all.insert(slot);
         }
         if let Some(slot) = self.layout.day_slot(purchase.date) {
             let newest = self.progress.newest_date.unwrap_or(purchase.date);
             if self.layout.is_open(purchase.date, newest) {
-                slots.push(slot);
+                slots.all.insert(slot);
                 slots.day = Some(slot);
             } else {
                 applied.late[WindowKind::Day as usize] += 1;
@@ -331,7 +306,7 @@ impl Aggregator {
         let pane = PaneNumber::of(purchase.event_time);
         for window in self.panes.windows() {
             if self.panes.covers(window, pane) {
-                slots.push(window.slot);
+                slots.all.insert(window.slot);
                 slots.pane = Some(pane);
             } else {
                 applied.late[window.kind as usize] += 1;
@@ -343,28 +318,21 @@ impl Aggregator {
     #[inline]
     fn line(&mut self, sought: Sought, store: u32, line: Line, slots: &Slots) {
         let (pair, item) = self.pair(sought, store);
+        let (record, counts) = self.pairs.counted(pair);
         if let Some(pane) = slots.pane {
             let entry = Entry { pair, quantity: line.quantity };
-            let place = self.panes.add(pane, entry, self.pairs.record(pair).place);
-            self.pairs.record_mut(pair).place = place;
+            record.place = self.panes.add(pane, entry, record.place);
         }
         if let Some(slot) = slots.day
-            && self.pairs.count(pair, slot) == 0
+            && counts.count(record, slot) == 0
         {
             self.sold[slot].push(pair);
         }
-        let quantity = u64::from(line.quantity);
+        counts.add(record, &slots.all, line.quantity);
         for (entities, index) in self.sides.iter_mut().zip([store, item]) {
-            for slot in slots.iter() {
-                let total = entities.total_mut(index, slot);
-                *total = total.wrapping_add(quantity);
-            }
+            entities.add(index, &slots.all, line.quantity.into());
         }
-        for slot in slots.iter() {
-            self.pairs.add(pair, slot, line.quantity);
-        }
-        let before = |count| count - quantity;
-        self.lists.settle(&mut self.pairs, &mut self.sides, pair, &slots.iter(), before);
+        self.lists.risen(&mut self.pairs, &mut self.sides, pair);
         self.pairs.mark_dirty(pair);
     }
 
@@ -396,7 +364,7 @@ impl Aggregator {
             let before = self.sides[side as usize].add_pair(sides[side as usize], pair);
             self.pairs.set_chained(pair, side, before);
             if !self.sides[side as usize].has_tops(sides[side as usize]) {
-                self.pairs.record_mut(pair).set_in_view(side, true);
+                self.pairs.record_mut(pair).set_member(side, WHOLE, true);
             }
         }
         pair
@@ -411,30 +379,22 @@ impl Aggregator {
         self.progress.watermark = Some(time.minus(self.config.disorder));
         let Self { panes, pairs, sides, lists, .. } = self;
         panes.advance(PaneNumber::of(time), |slot, entries| {
-            for (place, entry) in entries.iter().enumerate() {
-                if let Some(ahead) = entries.get(place + 3 * AHEAD) {
-                    pairs.prefetch(ahead.pair);
-                }
+            for (place, &Entry { pair, quantity }) in entries.iter().enumerate() {
                 if let Some(ahead) = entries.get(place + 2 * AHEAD) {
-                    for (entities, index) in sides.iter().zip(pairs.sides(ahead.pair)) {
-                        entities.prefetch(index);
-                    }
+                    pairs.prefetch(ahead.pair);
                 }
                 if let Some(ahead) = entries.get(place + AHEAD) {
                     for (entities, index) in sides.iter().zip(pairs.sides(ahead.pair)) {
-                        entities.prefetch_candidates(index, slot);
+                        entities.prefetch_totals(index);
                     }
                 }
-                let indexes = pairs.sides(entry.pair);
-                let quantity = u64::from(entry.quantity);
-                for (side, index) in sides.iter_mut().zip(indexes) {
-                    let total = side.total_mut(index, slot);
-                    *total = total.wrapping_sub(quantity);
+                let (record, counts) = pairs.counted(pair);
+                counts.subtract(record, slot, quantity);
+                for (entities, index) in sides.iter_mut().zip(record.sides) {
+                    entities.subtract(index, slot, quantity.into());
                 }
-                pairs.subtract(entry.pair, slot, entry.quantity);
-                let before = |count| count + quantity;
-                lists.settle(pairs, sides, entry.pair, &std::iter::once(slot), before);
-                pairs.mark_dirty(entry.pair);
+                lists.fallen(pairs, sides, pair, slot);
+                pairs.mark_dirty(pair);
             }
         });
         lists.refill(pairs, sides);
@@ -479,6 +439,7 @@ impl Aggregator {
             for (side, index) in Side::BOTH.into_iter().zip(self.pairs.sides(pair)) {
                 let entities = &mut self.sides[side as usize];
                 *entities.total_mut(index, slot) = 0;
+                entities.touch(index);
                 self.pairs.record_mut(pair).set_member(side, slot, false);
                 self.lists.clear(entities, side, index, slot);
             }

@@ -9,13 +9,15 @@ use crate::{
     pairs::{Pairs, Side},
     prefetch,
     rank::Rank,
+    records::{self, LANES, Lanes},
+    slots::SlotSet,
 };
 
 /// The candidates for one list: exactly the pairs that reach its bound.
 ///
 /// So entering and leaving need one comparison, and what is outside needs no look: it is known to
 /// rank below. `live` is kept between k and 4k by moving the bound, unless all pairs are inside.
-/// Each change of a count looks at both fields: they share a line of the cache.
+/// A pair that enters or leaves looks at both fields: they share a line of the cache.
 #[derive(Debug, Clone, Copy)]
 #[repr(align(32))]
 pub(crate) struct Candidates {
@@ -34,12 +36,14 @@ impl Candidates {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tops(u32);
 
-/// Words in a line of the cache.
-const LINE: usize = 8;
-
+/// A line of the cache.
 #[derive(Debug, Clone, Copy)]
 #[repr(align(64))]
-struct Line([u64; LINE]);
+pub(crate) struct Line(pub(crate) [u64; Self::WORDS]);
+
+impl Line {
+    pub(crate) const WORDS: usize = 8;
+}
 
 /// Set in the first word of a row if the entity has [`Tops`].
 const HAS_TOPS: u64 = 1 << 63;
@@ -58,8 +62,13 @@ pub(crate) struct Entities {
     slots: usize,
     index: Index,
     hasher: RandomState,
+    /// Which have changed since the last flush, a bit each: in order without being sorted, and in the cache.
+    touched: Vec<u64>,
     /// Of those with [`Tops`], by number and slot.
     candidates: Vec<Candidates>,
+    /// Their bounds, by number, for a comparison with all counts of a pair at once (see
+    /// [`records::narrow_bound`]).
+    bounds: Vec<Lanes>,
     /// The pairs inside, while the bound is not the lowest; by number and slot. Those that left stay until
     /// the next clean-up, and one that came back is here twice; the flag of the pair tells.
     members: Vec<Vec<u32>>,
@@ -83,11 +92,13 @@ impl Entities {
         Self {
             ids: Vec::new(),
             rows: Vec::new(),
-            lines_per_row: (1 + slots).div_ceil(LINE),
+            lines_per_row: (1 + slots).div_ceil(Line::WORDS),
             slots,
             index: Index::new(),
             hasher: RandomState::default(),
+            touched: Vec::new(),
             candidates: Vec::new(),
+            bounds: Vec::new(),
             members: Vec::new(),
             pairs: Vec::new(),
             saved: 0,
@@ -119,7 +130,8 @@ impl Entities {
         assert!(self.len() < u32::MAX as usize, "more entities than can be numbered");
         let index = self.len() as u32;
         self.ids.push(id);
-        self.rows.resize(self.rows.len() + self.lines_per_row, Line([0; LINE]));
+        self.rows.resize(self.rows.len() + self.lines_per_row, Line([0; Line::WORDS]));
+        self.touched.resize(self.len().div_ceil(u64::BITS as usize), 0);
         self.index.insert(hash, index);
         index
     }
@@ -143,8 +155,14 @@ impl Entities {
     /// Starts to bring what every line touches into the cache.
     #[inline]
     pub(crate) fn prefetch(&self, index: u32) {
-        prefetch::read(&self.rows, index as usize * self.lines_per_row);
+        self.prefetch_totals(index);
         self.prefetch_id(index);
+    }
+
+    /// Starts to bring its totals into the cache.
+    #[inline]
+    pub(crate) fn prefetch_totals(&self, index: u32) {
+        prefetch::read(&self.rows, index as usize * self.lines_per_row);
     }
 
     /// Starts to bring its id into the cache.
@@ -153,25 +171,58 @@ impl Entities {
         prefetch::read(&self.ids, index as usize);
     }
 
-    /// Starts to bring its candidates in a slot into the cache; its row should be there already.
+    /// Its totals, by slot; `buffer` is for its own use.
     #[inline]
-    pub(crate) fn prefetch_candidates(&self, index: u32, slot: usize) {
-        if let Some(tops) = self.tops(index) {
-            prefetch::read(&self.candidates, self.place(tops, slot));
+    pub(crate) fn totals<'a>(&self, index: u32, buffer: &'a mut Vec<u64>) -> &'a [u64] {
+        buffer.clear();
+        for line in &self.rows[index as usize * self.lines_per_row..][..self.lines_per_row] {
+            buffer.extend_from_slice(&line.0);
+        }
+        &buffer[1..=self.slots]
+    }
+
+    /// Notes that it has changed.
+    #[inline]
+    pub(crate) fn touch(&mut self, index: u32) {
+        self.touched[index as usize / u64::BITS as usize] |= 1 << (index % u64::BITS);
+    }
+
+    /// Appends those that have changed since the last call, ascending.
+    pub(crate) fn take_touched(&mut self, out: &mut Vec<u32>) {
+        for (place, word) in self.touched.iter_mut().enumerate() {
+            let mut left = std::mem::take(word);
+            while left != 0 {
+                out.push(place as u32 * u64::BITS + left.trailing_zeros());
+                left &= left - 1;
+            }
         }
     }
 
-    /// Its totals, by slot.
-    pub(crate) fn totals(&self, index: u32) -> impl Iterator<Item = u64> + '_ {
-        let row = &self.rows[index as usize * self.lines_per_row..][..self.lines_per_row];
-        row.iter().flat_map(|line| line.0).skip(1).take(self.slots)
+    /// Adds to its totals in `slots`.
+    #[inline]
+    pub(crate) fn add(&mut self, index: u32, slots: &SlotSet, quantity: u64) {
+        let row = &mut self.rows[index as usize * self.lines_per_row..][..self.lines_per_row];
+        for (totals, masks) in row.iter_mut().zip(&slots.words) {
+            for (total, mask) in totals.0.iter_mut().zip(masks.0) {
+                *total = total.wrapping_add(quantity & mask);
+            }
+        }
+        self.touch(index);
+    }
+
+    /// Takes from its total in a slot what was added before.
+    #[inline]
+    pub(crate) fn subtract(&mut self, index: u32, slot: usize, quantity: u64) {
+        let total = self.total_mut(index, slot);
+        *total = total.wrapping_sub(quantity);
+        self.touch(index);
     }
 
     #[inline]
     pub(crate) fn total_mut(&mut self, index: u32, slot: usize) -> &mut u64 {
         let place = 1 + slot;
-        let line = index as usize * self.lines_per_row + place / LINE;
-        &mut self.rows[line].0[place % LINE]
+        let line = index as usize * self.lines_per_row + place / Line::WORDS;
+        &mut self.rows[line].0[place % Line::WORDS]
     }
 
     /// How many pairs it has.
@@ -213,6 +264,7 @@ impl Entities {
         let number = self.pairs.len() as u64;
         self.pairs.push(pairs);
         self.candidates.resize(self.candidates.len() + self.slots, Candidates::NONE);
+        self.bounds.push([0; LANES]);
         self.members.resize(self.members.len() + self.slots, Vec::new());
         let head = self.head_mut(index);
         *head = HAS_TOPS | *head >> 32 << 32 | number;
@@ -229,9 +281,24 @@ impl Entities {
     }
 
     #[inline]
-    pub(crate) fn candidates_mut(&mut self, tops: Tops, slot: usize) -> &mut Candidates {
+    pub(crate) fn live_mut(&mut self, tops: Tops, slot: usize) -> &mut usize {
         let place = self.place(tops, slot);
-        &mut self.candidates[place]
+        &mut self.candidates[place].live
+    }
+
+    pub(crate) fn set_candidates(&mut self, tops: Tops, slot: usize, candidates: Candidates) {
+        let place = self.place(tops, slot);
+        self.candidates[place] = candidates;
+        // A state with more slots than lanes has its counts aside, and does not look here.
+        if let Some(bound) = self.bounds[tops.0 as usize].get_mut(slot) {
+            *bound = records::narrow_bound(candidates.bound);
+        }
+    }
+
+    /// The bounds by slot, as [`records::narrow_bound`] gives them.
+    #[inline]
+    pub(crate) fn bounds(&self, tops: Tops) -> &Lanes {
+        &self.bounds[tops.0 as usize]
     }
 
     /// The candidates by slot.
@@ -279,7 +346,8 @@ impl Entities {
     /// Bytes of memory held.
     pub(crate) fn bytes(&self) -> usize {
         let each = 8 + size_of::<Line>() * self.lines_per_row;
-        let lists = (size_of::<Candidates>() + size_of::<Vec<u32>>()) * self.candidates.len();
+        let lists = (size_of::<Candidates>() + size_of::<Vec<u32>>()) * self.candidates.len()
+            + size_of::<Lanes>() * self.bounds.len();
         let pairs: usize =
             self.members.iter().chain(&self.pairs).map(|pairs| 4 * pairs.capacity()).sum();
         each * self.len() + self.index.bytes() + lists + pairs

@@ -1,34 +1,34 @@
 //! Handing on what has changed.
 
 use crate::{
-    Aggregator, EntityUpdate, Sink, lists::Lists, pairs::Side, prefetch, radix, records::Record,
+    Aggregator, EntityUpdate, Sink,
+    pairs::Side,
+    prefetch, radix,
+    records::{LANES, Record},
 };
 
 /// Buffers that a flush fills, kept for the next one.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     /// Copies of the records that have changed: both sides read them, and they lie close together.
-    changed: Vec<Changed>,
-    /// For each, the entity and its place in `changed`.
-    order: Vec<(u32, u32)>,
+    changed: Vec<Record>,
+    /// For each side, the entity and the place in `changed` of each that has a row to hand on, or had.
+    orders: [Vec<(u32, u32)>; 2],
     sorting: Vec<(u32, u32)>,
-    /// What may have to be handed on of the entity at hand.
-    group: Vec<Changed>,
-    /// What has: the id of the other side, and the place in the group.
-    rows: Vec<(u64, u32)>,
-    ids: Vec<u64>,
-    counts: Vec<u64>,
-    removed: Vec<u64>,
-    totals: Vec<u64>,
+    touched: Vec<u32>,
+    update: Update,
 }
 
-/// A copy of the record of a pair. Its `place` names the pair, for what it says otherwise is of no use here.
-type Changed = Record;
-
-fn changed(pair: u32, record: &Record) -> Changed {
-    let mut changed = *record;
-    changed.place = pair;
-    changed
+/// Buffers for what is handed on of one entity.
+#[derive(Debug, Default)]
+struct Update {
+    /// The id of the other side, and the place in `changed`.
+    rows: Vec<(u64, u32)>,
+    ids: Vec<u64>,
+    removed: Vec<u64>,
+    /// Both longer than what is used of them.
+    counts: Vec<u64>,
+    totals: Vec<u64>,
 }
 
 impl Aggregator {
@@ -41,53 +41,60 @@ impl Aggregator {
             sink.day_dropped(date);
         }
         let mut scratch = std::mem::take(&mut self.scratch);
-        scratch.changed.clear();
-        self.pairs.take_dirty_view(|pair, record| scratch.changed.push(changed(pair, record)));
-        for side in Side::BOTH {
-            let own = side as usize;
-            scratch.order.clear();
-            let sides = scratch.changed.iter().map(|changed| changed.sides[own]);
-            scratch.order.extend(sides.zip(0..));
-            let entities = self.sides[own].len();
-            radix::sort(&mut scratch.order, &mut scratch.sorting, entities, |&(index, _)| index);
-            let order = std::mem::take(&mut scratch.order);
-            let mut from = 0;
-            while let Some(&(index, _)) = order.get(from) {
-                from = self.gather(&mut scratch, &order, from, side);
-                self.hand_on(&mut scratch, sink, side, index, false);
+        self.collect(&mut scratch);
+        let Scratch { changed, orders, sorting, touched, update } = &mut scratch;
+        for (side, order) in Side::BOTH.into_iter().zip(orders) {
+            let entities = &mut self.sides[side as usize];
+            radix::sort(order, sorting, entities.len(), |&(index, _)| index);
+            touched.clear();
+            entities.take_touched(touched);
+            let mut order = Order { order, at: 0 };
+            for (place, &index) in touched.iter().enumerate() {
+                if let Some(&ahead) = touched.get(place + prefetch::AHEAD) {
+                    self.sides[side as usize].prefetch(ahead);
+                }
+                update.rows.clear();
+                update.removed.clear();
+                while let Some(place) =
+                    order.next_of(index, |ahead| self.approach(changed, side, ahead))
+                {
+                    self.select(update, side, place, &changed[place as usize]);
+                }
+                self.hand_on(update, changed, sink, (side, index), false);
             }
-            scratch.order = order;
+            debug_assert_eq!(order.at, order.order.len(), "who has rows that changed is touched");
         }
         self.scratch = scratch;
         sink.progress(&self.progress);
     }
 
-    /// Copies together what has changed of the entity at `from` in `order`; gives where the next one begins.
-    fn gather(
-        &self,
-        scratch: &mut Scratch,
-        order: &[(u32, u32)],
-        from: usize,
-        side: Side,
-    ) -> usize {
-        let (own, others) = (&self.sides[side as usize], &self.sides[side.other() as usize]);
-        let index = order[from].0;
-        let mut at = from;
-        scratch.group.clear();
-        while let Some(&(next, place)) = order.get(at)
-            && next == index
-        {
-            if let Some(&(index, ahead)) = order.get(at + 2 * prefetch::AHEAD) {
-                prefetch::read(&scratch.changed, ahead as usize);
-                own.prefetch(index);
+    /// Copies the records that have changed, and finds out which of them have rows in the view, or had.
+    fn collect(&mut self, scratch: &mut Scratch) {
+        let Scratch { changed, orders, .. } = scratch;
+        changed.clear();
+        orders.iter_mut().for_each(Vec::clear);
+        self.pairs.take_dirty_view(|record| {
+            let place = changed.len() as u32;
+            for (side, order) in Side::BOTH.into_iter().zip(&mut *orders) {
+                if record.is_in_view(side) {
+                    order.push((record.sides[side as usize], place));
+                    record.set_in_view(side, record.members(side) != 0);
+                }
             }
-            if let Some(&(_, ahead)) = order.get(at + prefetch::AHEAD) {
-                others.prefetch_id(scratch.changed[ahead as usize].sides[side.other() as usize]);
-            }
-            scratch.group.push(scratch.changed[place as usize]);
-            at += 1;
+            changed.push(*record);
+        });
+    }
+
+    /// Starts to bring what a row needs into the cache, one thing after the other.
+    #[inline]
+    fn approach(&self, changed: &[Record], side: Side, [far, near]: [Option<u32>; 2]) {
+        if let Some(place) = far {
+            prefetch::read(changed, place as usize);
         }
-        at
+        if let Some(place) = near {
+            let other = side.other() as usize;
+            self.sides[other].prefetch_id(changed[place as usize].sides[other]);
+        }
     }
 
     /// Hands on everything there is, as after a restart: every update replaces what was known.
@@ -98,86 +105,87 @@ impl Aggregator {
             sink.day_closed(day);
         }
         let mut scratch = std::mem::take(&mut self.scratch);
-        self.pairs.take_dirty_view(|_, _| {});
+        self.pairs.take_dirty_view(|_| {});
+        let Scratch { changed, touched, update, .. } = &mut scratch;
         for side in Side::BOTH {
+            touched.clear();
+            self.sides[side as usize].take_touched(touched);
             let mut grouped = self.grouped(side);
             for index in 0..self.sides[side as usize].len() as u32 {
                 let (rows, behind) = grouped.next(index);
-                scratch.group.clear();
+                changed.clear();
+                update.rows.clear();
+                update.removed.clear();
                 for (place, &(_, pair)) in rows.iter().enumerate() {
                     let ahead = place + prefetch::AHEAD;
                     let ahead = rows.get(ahead).or_else(|| behind.get(ahead - rows.len()));
                     if let Some(&(_, ahead)) = ahead {
                         self.pairs.prefetch(ahead);
                     }
-                    scratch.group.push(changed(pair, self.pairs.record(pair)));
+                    let record = self.pairs.record_mut(pair);
+                    record.set_in_view(side, record.members(side) != 0);
+                    let record = *record;
+                    self.select(update, side, place as u32, &record);
+                    changed.push(record);
                 }
-                self.hand_on(&mut scratch, sink, side, index, true);
+                self.hand_on(update, changed, sink, (side, index), true);
             }
         }
         self.scratch = scratch;
         sink.progress(&self.progress);
     }
 
-    /// How many pairs have changed since the last flush.
+    /// How many pairs have changed since the last flush, of those that the view may have a row of.
     pub fn unflushed(&self) -> usize {
         self.pairs.dirty_view_len()
     }
 
-    /// Hands on one entity, with what is in the group.
+    /// Adds the row of the record at `place`, or its removal.
+    #[inline]
+    fn select(&self, update: &mut Update, side: Side, place: u32, record: &Record) {
+        let other = side.other() as usize;
+        let id = self.sides[other].id(record.sides[other]);
+        if record.members(side) == 0 {
+            update.removed.push(id);
+        } else {
+            update.rows.push((id, place));
+        }
+    }
+
+    /// Hands on one entity; the rows are in `changed`.
     fn hand_on(
-        &mut self,
-        scratch: &mut Scratch,
+        &self,
+        update: &mut Update,
+        changed: &[Record],
         sink: &mut impl Sink,
-        side: Side,
-        index: u32,
+        (side, index): (Side, u32),
         replace: bool,
     ) {
-        self.select(scratch, side, index);
-        let Scratch { group, rows, ids, counts, removed, totals, .. } = scratch;
+        let Update { rows, ids, counts, removed, totals } = update;
         rows.sort_unstable_by_key(|&(id, _)| id);
         removed.sort_unstable();
         ids.clear();
-        counts.clear();
-        for &(id, place) in &*rows {
-            ids.push(id);
-            self.pairs.record_counts().extend(&group[place as usize], counts);
+        ids.extend(rows.iter().map(|&(id, _)| id));
+        let (slots, used) = (self.layout.slots(), self.layout.slots() * rows.len());
+        // Each row is written with all its lanes: the next is written over those that are no slots.
+        if counts.len() < used + LANES {
+            counts.resize(used + LANES, 0);
         }
-        totals.clear();
-        totals.extend(self.sides[side as usize].totals(index));
+        for (row, &(_, place)) in rows.iter().enumerate() {
+            let record = &changed[place as usize];
+            self.pairs.record_counts().write(record, &mut counts[row * slots..]);
+        }
         sink.entity(EntityUpdate {
             entity: self.entity(side, index),
             stamp: self.progress.next,
             progress: &self.progress,
             replace,
             complete: !self.sides[side as usize].has_tops(index),
-            totals,
+            totals: self.sides[side as usize].totals(index, totals),
             ids,
-            counts,
+            counts: &counts[..used],
             removed: if replace { &[] } else { removed },
         });
-    }
-
-    /// Finds out which pairs of the group have rows in the view, and which no longer.
-    fn select(&mut self, scratch: &mut Scratch, side: Side, index: u32) {
-        let (entities, others) = (&self.sides[side as usize], &self.sides[side.other() as usize]);
-        let open = entities.tops(index).map(|tops| Lists::open(entities.all_candidates(tops)));
-        scratch.rows.clear();
-        scratch.removed.clear();
-        for (place, record) in scratch.group.iter().enumerate() {
-            let id = others.id(record.sides[side.other() as usize]);
-            let counts = self.pairs.record_counts();
-            let inside =
-                open.is_none_or(|open| record.is_member_of_any(side) || counts.any(record, open));
-            if inside {
-                scratch.rows.push((id, place as u32));
-            } else if record.is_in_view(side) {
-                scratch.removed.push(id);
-            }
-            if inside != record.is_in_view(side) {
-                self.pairs.record_mut(record.place).set_in_view(side, inside);
-            }
-        }
     }
 
     /// All pairs, by the entity they belong to.
@@ -197,6 +205,24 @@ impl Aggregator {
             *place += 1;
         }
         Grouped { rows, ends: next, taken: 0 }
+    }
+}
+
+/// What has changed, by entity, read from front to back.
+struct Order<'a> {
+    order: &'a [(u32, u32)],
+    at: usize,
+}
+
+impl Order<'_> {
+    /// The next place that is of `index`; `approach` gets the places that come up somewhat later, if any.
+    #[inline]
+    fn next_of(&mut self, index: u32, approach: impl FnOnce([Option<u32>; 2])) -> Option<u32> {
+        let &(_, place) = self.order.get(self.at).filter(|&&(next, _)| next == index)?;
+        let later = |by| self.order.get(self.at + by * prefetch::AHEAD).map(|&(_, place)| place);
+        approach([later(2), later(1)]);
+        self.at += 1;
+        Some(place)
     }
 }
 

@@ -19,6 +19,7 @@ mod radix;
 mod rank;
 mod records;
 mod settings;
+mod slots;
 mod snapshot;
 mod update;
 

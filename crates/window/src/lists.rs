@@ -16,6 +16,8 @@ use crate::{
     pairs::{Pairs, Side},
     prefetch,
     rank::Rank,
+    records::WHOLE,
+    slots::bits,
 };
 
 /// One list: whose it is, and of which slot.
@@ -41,88 +43,82 @@ impl Lists {
         4 * self.k
     }
 
-    /// Puts a pair inside or outside the candidates of both its sides, after its counts in `slots` have
-    /// changed; `before` is what one was before, given what it is now.
+    /// Makes a pair, whose counts have risen, a candidate for the lists that it has come to reach.
+    ///
+    /// A count that rises makes no pair leave, so only the lists it is not in are compared with.
     #[inline]
-    pub(crate) fn settle(
-        &mut self,
-        pairs: &mut Pairs,
-        sides: &mut [Entities; 2],
-        pair: u32,
-        slots: &(impl Iterator<Item = usize> + Clone),
-        before: impl Fn(u64) -> u64,
-    ) {
-        let indexes = pairs.sides(pair);
+    pub(crate) fn risen(&mut self, pairs: &mut Pairs, sides: &mut [Entities; 2], pair: u32) {
         for side in Side::BOTH {
-            let (index, other) = (indexes[side as usize], side.other() as usize);
-            let Some(tops) = sides[side as usize].tops(index) else { continue };
-            for slot in slots.clone() {
-                let record = pairs.record(pair);
-                let count = pairs.record_counts().count(record, slot);
-                let bound = sides[side as usize].candidates(tops, slot).bound;
-                if bound == Rank::LOWEST {
-                    if before(count) == 0 || count == 0 {
-                        self.appear(pairs, sides, pair, (side, index, slot), count > 0);
-                    }
-                    continue;
-                }
-                let inside = Rank::reaches(count, || sides[other].id(indexes[other]), bound);
-                if inside != record.is_member(side, slot) {
-                    self.cross(pairs, sides, pair, (side, index, slot), inside);
-                }
+            let record = pairs.record(pair);
+            let (own, others) = (&sides[side as usize], &sides[side.other() as usize]);
+            let index = record.sides[side as usize];
+            let Some(tops) = own.tops(index) else { continue };
+            let reaches = |slot, count| {
+                let id = || others.id(record.sides[side.other() as usize]);
+                Rank::reaches(count, id, own.candidates(tops, slot).bound)
+            };
+            let outside = !record.members(side);
+            let counts = pairs.record_counts();
+            for slot in bits(counts.reached(record, own.bounds(tops), outside, reaches)) {
+                self.enter(pairs, sides, pair, (side, index, slot));
             }
         }
     }
 
-    /// A pair has come into a list that all pairs are in, or has gone.
-    fn appear(
+    /// Takes a pair, whose count in `slot` has fallen, from the lists whose bounds it no longer reaches.
+    ///
+    /// A count that falls makes no pair enter, so of those that are no candidates nothing is asked.
+    #[inline]
+    pub(crate) fn fallen(
         &mut self,
         pairs: &mut Pairs,
         sides: &mut [Entities; 2],
         pair: u32,
-        list: List,
-        there: bool,
+        slot: usize,
     ) {
-        let live = &mut candidates(sides, list).live;
-        if there {
-            pairs.record_mut(pair).set_in_view(list.0, true);
-            *live += 1;
-            if *live > self.high() {
+        for side in Side::BOTH {
+            let record = pairs.record(pair);
+            if !record.is_member(side, slot) {
+                continue;
+            }
+            let list = (side, record.sides[side as usize], slot);
+            let id = || sides[side.other() as usize].id(record.sides[side.other() as usize]);
+            if !Rank::reaches(pairs.count(pair, slot), id, candidates(sides, list).bound) {
+                self.leave(pairs, sides, pair, list);
+            }
+        }
+    }
+
+    fn enter(&mut self, pairs: &mut Pairs, sides: &mut [Entities; 2], pair: u32, list: List) {
+        let (side, _, slot) = list;
+        pairs.record_mut(pair).set_member(side, slot, true);
+        let open = candidates(sides, list).bound == Rank::LOWEST;
+        let live = live_mut(sides, list);
+        *live += 1;
+        let too_many = *live > self.high();
+        if open {
+            if too_many {
                 self.choose(pairs, sides, list);
                 self.moved.push(list);
             }
-        } else {
-            *live -= 1;
+            return;
+        }
+        let members = members(sides, list);
+        members.push(pair);
+        if too_many {
+            self.raise(pairs, sides, list);
+        } else if members.len() > 2 * self.high() {
+            tidy(pairs, members, side, slot);
         }
     }
 
-    /// A pair has come to reach the bound, or no longer does.
-    fn cross(
-        &mut self,
-        pairs: &mut Pairs,
-        sides: &mut [Entities; 2],
-        pair: u32,
-        list: List,
-        inside: bool,
-    ) {
+    fn leave(&mut self, pairs: &mut Pairs, sides: &mut [Entities; 2], pair: u32, list: List) {
         let (side, _, slot) = list;
-        pairs.record_mut(pair).set_member(side, slot, inside);
-        let Candidates { live, .. } = candidates(sides, list);
-        if inside {
-            *live += 1;
-            let too_many = *live > self.high();
-            let members = members(sides, list);
-            members.push(pair);
-            if too_many {
-                self.raise(pairs, sides, list);
-            } else if members.len() > 2 * self.high() {
-                tidy(pairs, members, side, slot);
-            }
-        } else {
-            *live -= 1;
-            if *live < self.k {
-                self.short.push(list);
-            }
+        pairs.record_mut(pair).set_member(side, slot, false);
+        let live = live_mut(sides, list);
+        *live -= 1;
+        if *live < self.k && candidates(sides, list).bound != Rank::LOWEST {
+            self.short.push(list);
         }
     }
 
@@ -131,12 +127,8 @@ impl Lists {
         let (side, _, slot) = list;
         let mut members = std::mem::take(members(sides, list));
         tidy(pairs, &mut members, side, slot);
-        let ranked: Vec<(Rank, u32)> =
+        let ranked =
             members.iter().map(|&pair| (rank(pairs, sides, side, slot, pair), pair)).collect();
-        for &pair in &members {
-            pairs.record_mut(pair).set_member(side, slot, false);
-            pairs.mark_dirty(pair);
-        }
         self.keep_best(pairs, sides, list, ranked, members);
         self.moved.push(list);
     }
@@ -145,7 +137,7 @@ impl Lists {
     /// has moved, never in between.
     pub(crate) fn refill(&mut self, pairs: &mut Pairs, sides: &mut [Entities; 2]) {
         while let Some(list) = self.short.pop() {
-            let Candidates { bound, live } = *candidates(sides, list);
+            let Candidates { bound, live } = candidates(sides, list);
             if live < self.k && bound != Rank::LOWEST {
                 self.choose(pairs, sides, list);
                 self.moved.push(list);
@@ -156,12 +148,7 @@ impl Lists {
     /// Chooses the candidates among all pairs of the entity.
     fn choose(&self, pairs: &mut Pairs, sides: &mut [Entities; 2], list: List) {
         let (side, index, slot) = list;
-        let mut former = std::mem::take(members(sides, list));
-        for &pair in &former {
-            pairs.record_mut(pair).set_member(side, slot, false);
-            pairs.mark_dirty(pair);
-        }
-        former.clear();
+        let former = std::mem::take(members(sides, list));
         let entities = &sides[side as usize];
         let all = entities.tops(index).map_or(&[][..], |tops| entities.pairs(tops));
         let mut ranked = Vec::new();
@@ -169,24 +156,21 @@ impl Lists {
             if let Some(&ahead) = all.get(place + prefetch::AHEAD) {
                 pairs.prefetch(ahead);
             }
+            // Those without a count are no candidates, and do not become any.
             if pairs.count(pair, slot) > 0 {
                 ranked.push((rank(pairs, sides, side, slot, pair), pair));
             }
         }
-        for &(_, pair) in &ranked {
-            pairs.mark_dirty(pair);
-        }
         if ranked.len() > self.high() {
             self.keep_best(pairs, sides, list, ranked, former);
         } else {
-            for &(_, pair) in &ranked {
-                pairs.record_mut(pair).set_in_view(side, true);
-            }
-            *candidates(sides, list) = Candidates { live: ranked.len(), ..Candidates::NONE };
+            let live = ranked.len();
+            put(pairs, sides, list, &ranked, true);
+            set_candidates(sides, list, Candidates { live, ..Candidates::NONE });
         }
     }
 
-    /// Makes the best 2k of more than that the candidates; `members` is an empty buffer.
+    /// Makes the best 2k of more than that the candidates; `members` is a buffer.
     fn keep_best(
         &self,
         pairs: &mut Pairs,
@@ -195,15 +179,15 @@ impl Lists {
         mut ranked: Vec<(Rank, u32)>,
         mut members: Vec<u32>,
     ) {
-        let (side, _, slot) = list;
         let kept = 2 * self.k;
         ranked.select_nth_unstable_by(kept - 1, |a, b| b.0.cmp(&a.0));
+        let bound = ranked[kept - 1].0;
+        let (best, rest) = ranked.split_at(kept);
+        put(pairs, sides, list, best, true);
+        put(pairs, sides, list, rest, false);
         members.clear();
-        members.extend(ranked[..kept].iter().map(|&(_, pair)| pair));
-        for &pair in &members {
-            pairs.record_mut(pair).set_member(side, slot, true);
-        }
-        *candidates(sides, list) = Candidates { bound: ranked[kept - 1].0, live: kept };
+        members.extend(best.iter().map(|&(_, pair)| pair));
+        set_candidates(sides, list, Candidates { bound, live: kept });
         *self::members(sides, list) = members;
     }
 
@@ -215,12 +199,16 @@ impl Lists {
         side: Side,
         index: u32,
     ) {
-        let entities = &mut sides[side as usize];
+        let entities = &sides[side as usize];
         if entities.has_tops(index) || entities.pair_count(index) <= self.high() {
             return;
         }
         let chain = entities.chain(pairs, side, index);
-        entities.add_tops(index, chain);
+        for &pair in &chain {
+            pairs.record_mut(pair).set_member(side, WHOLE, false);
+            mark(pairs, sides, pair);
+        }
+        sides[side as usize].add_tops(index, chain);
         for slot in 0..self.slots {
             self.choose(pairs, sides, (side, index, slot));
             self.moved.push((side, index, slot));
@@ -233,16 +221,9 @@ impl Lists {
             if entities.candidates(tops, slot).bound != Rank::LOWEST {
                 self.moved.push((side, index, slot));
             }
-            *entities.candidates_mut(tops, slot) = Candidates::NONE;
+            entities.set_candidates(tops, slot, Candidates::NONE);
             *entities.members_mut(tops, slot) = Vec::new();
         }
-    }
-
-    /// The slots, as bits, whose bound is the lowest: all that sold are candidates, and none is a member.
-    pub(crate) fn open(candidates: &[Candidates]) -> u16 {
-        candidates.iter().enumerate().fold(0, |open, (slot, candidates)| {
-            open | u16::from(candidates.bound == Rank::LOWEST) << slot
-        })
     }
 
     /// The final lists of a slot: of each entity of `side` among the pairs `sold`.
@@ -293,22 +274,23 @@ impl Lists {
             if let Some(&ahead) = all.get(place + prefetch::AHEAD) {
                 pairs.prefetch(ahead);
             }
+            pairs.record_mut(pair).set_member(side, WHOLE, false);
             for (slot, (candidates, members)) in lists.iter_mut().enumerate() {
                 let id = || others.id(pairs.side(pair, side.other()));
                 if !Rank::reaches(pairs.count(pair, slot), id, candidates.bound) {
                     continue;
                 }
                 candidates.live += 1;
+                pairs.record_mut(pair).set_member(side, slot, true);
                 if candidates.bound != Rank::LOWEST {
                     members.push(pair);
-                    pairs.record_mut(pair).set_member(side, slot, true);
                 }
             }
         }
         own.add_tops(index, all);
         let tops = own.tops(index).expect("just added");
         for (slot, (candidates, members)) in lists.into_iter().enumerate() {
-            *own.candidates_mut(tops, slot) = candidates;
+            own.set_candidates(tops, slot, candidates);
             *own.members_mut(tops, slot) = members;
         }
     }
@@ -357,10 +339,22 @@ fn split([stores, items]: &mut [Entities; 2], side: Side) -> (&mut Entities, &En
 const HAS_LISTS: &str = "only entities with candidates have lists to move";
 
 #[inline]
-fn candidates(sides: &mut [Entities; 2], (side, index, slot): List) -> &mut Candidates {
+fn candidates(sides: &[Entities; 2], (side, index, slot): List) -> Candidates {
+    let entities = &sides[side as usize];
+    *entities.candidates(entities.tops(index).expect(HAS_LISTS), slot)
+}
+
+#[inline]
+fn live_mut(sides: &mut [Entities; 2], (side, index, slot): List) -> &mut usize {
     let entities = &mut sides[side as usize];
     let tops = entities.tops(index).expect(HAS_LISTS);
-    entities.candidates_mut(tops, slot)
+    entities.live_mut(tops, slot)
+}
+
+fn set_candidates(sides: &mut [Entities; 2], (side, index, slot): List, candidates: Candidates) {
+    let entities = &mut sides[side as usize];
+    let tops = entities.tops(index).expect(HAS_LISTS);
+    entities.set_candidates(tops, slot, candidates);
 }
 
 #[inline]
@@ -368,6 +362,32 @@ fn members(sides: &mut [Entities; 2], (side, index, slot): List) -> &mut Vec<u32
     let entities = &mut sides[side as usize];
     let tops = entities.tops(index).expect(HAS_LISTS);
     entities.members_mut(tops, slot)
+}
+
+/// Puts pairs inside or outside the candidates of a list. What the view has is looked at again for those that
+/// were not there before.
+fn put(
+    pairs: &mut Pairs,
+    sides: &mut [Entities; 2],
+    (side, _, slot): List,
+    ranked: &[(Rank, u32)],
+    inside: bool,
+) {
+    for &(_, pair) in ranked {
+        let record = pairs.record_mut(pair);
+        if record.is_member(side, slot) != inside {
+            record.set_member(side, slot, inside);
+            mark(pairs, sides, pair);
+        }
+    }
+}
+
+/// Notes that the view may have to change what it has of a pair, whose counts have not.
+fn mark(pairs: &mut Pairs, sides: &mut [Entities; 2], pair: u32) {
+    pairs.mark_dirty_view(pair);
+    for (entities, index) in sides.iter_mut().zip(pairs.sides(pair)) {
+        entities.touch(index);
+    }
 }
 
 /// Leaves only those that are inside, each once.

@@ -40,7 +40,8 @@ pub(crate) struct Pairs {
     chains: Chunks<[u32; 2]>,
     index: Index,
     hasher: RandomState,
-    /// Pairs changed since the last flush, and since the last snapshot; each once.
+    /// Pairs whose rows in the view may have to change since the last flush, and pairs whose counts have
+    /// changed since the last snapshot; each once.
     dirty_view: Vec<u32>,
     dirty_save: Vec<u32>,
 }
@@ -165,26 +166,21 @@ impl Pairs {
         self.counts.count(&self.records[pair], slot)
     }
 
-    /// Adds to a count; gives the new one.
+    /// The record, and what changes its counts.
     #[inline]
-    pub(crate) fn add(&mut self, pair: u32, slot: usize, quantity: u32) -> u64 {
-        self.counts.add(&mut self.records[pair], slot, quantity)
-    }
-
-    /// Takes from a count what was added before; gives the new one.
-    #[inline]
-    pub(crate) fn subtract(&mut self, pair: u32, slot: usize, quantity: u32) -> u64 {
-        self.counts.subtract(&mut self.records[pair], slot, quantity)
+    pub(crate) fn counted(&mut self, pair: u32) -> (&mut Record, &mut Counts) {
+        (&mut self.records[pair], &mut self.counts)
     }
 
     pub(crate) fn set_count(&mut self, pair: u32, slot: usize, count: u64) {
         self.counts.set(&mut self.records[pair], slot, count);
     }
 
-    /// Notes that the pair has changed.
+    /// Notes that a count of the pair has changed, and that what the view has of the pair may have to.
     #[inline]
     pub(crate) fn mark_dirty(&mut self, pair: u32) {
-        let [view, save] = self.records[pair].mark_dirty();
+        let record = &mut self.records[pair];
+        let (view, save) = (record.mark_dirty_view(), record.mark_dirty_save());
         if view {
             self.dirty_view.push(pair);
         }
@@ -193,8 +189,16 @@ impl Pairs {
         }
     }
 
-    /// The pairs changed since the last call, each once: `each` gets them with their records.
-    pub(crate) fn take_dirty_view(&mut self, mut each: impl FnMut(u32, &Record)) {
+    /// Notes that what the view has of the pair may have to change, though no count has.
+    pub(crate) fn mark_dirty_view(&mut self, pair: u32) {
+        if self.records[pair].mark_dirty_view() {
+            self.dirty_view.push(pair);
+        }
+    }
+
+    /// The pairs whose rows in the view may have to change since the last call, each once: `each` gets their
+    /// records.
+    pub(crate) fn take_dirty_view(&mut self, mut each: impl FnMut(&mut Record)) {
         let mut taken = std::mem::take(&mut self.dirty_view);
         for (place, &pair) in taken.iter().enumerate() {
             if let Some(&ahead) = taken.get(place + prefetch::AHEAD) {
@@ -202,13 +206,13 @@ impl Pairs {
             }
             let record = &mut self.records[pair];
             record.clear_dirty_view();
-            each(pair, record);
+            each(record);
         }
         taken.clear();
         self.dirty_view = taken;
     }
 
-    /// How many pairs have changed since the last flush.
+    /// How many pairs the next flush looks at.
     pub(crate) fn dirty_view_len(&self) -> usize {
         self.dirty_view.len()
     }
@@ -272,11 +276,12 @@ mod tests {
     fn a_pair_is_dirty_once() {
         let mut pairs = Pairs::new(1);
         let pair = pairs.insert(1, [0, 0]);
+        pairs.record_mut(pair).set_member(Side::Item, 0, true);
         pairs.mark_dirty(pair);
         pairs.mark_dirty(pair);
         let mut dirty = Vec::new();
-        pairs.take_dirty_view(|pair, record| dirty.push((pair, record.sides)));
-        assert_eq!(dirty, [(pair, [0, 0])]);
+        pairs.take_dirty_view(|record| dirty.push(record.sides));
+        assert_eq!(dirty, [[0, 0]]);
         pairs.mark_dirty(pair);
         assert_eq!(pairs.take_dirty_save(), [pair]);
         assert_eq!(pairs.take_dirty_save(), []);

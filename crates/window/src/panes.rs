@@ -113,7 +113,17 @@ impl Panes {
     }
 
     /// The pane with this number, made if need be. Some window must cover it.
+    #[inline]
     fn pane(&mut self, number: PaneNumber) -> &mut Pane {
+        let place = usize::try_from(number.0 - self.first);
+        match place.ok().filter(|&place| place < self.log.len()) {
+            Some(place) => &mut self.log[place],
+            None => self.make(number),
+        }
+    }
+
+    #[cold]
+    fn make(&mut self, number: PaneNumber) -> &mut Pane {
         if self.log.is_empty() {
             self.first = number.0;
         }
@@ -122,9 +132,7 @@ impl Panes {
             self.first -= 1;
         }
         let place = (number.0 - self.first) as usize;
-        if place >= self.log.len() {
-            self.log.resize_with(place + 1, Pane::default);
-        }
+        self.log.resize_with(self.log.len().max(place + 1), Pane::default);
         &mut self.log[place]
     }
 

@@ -44,7 +44,7 @@ fn pass<T: Copy + Default>(
     for place in &mut *places {
         sum += std::mem::replace(place, sum);
     }
-    to.clear();
+    // What it held is written over.
     to.resize(from.len(), T::default());
     for item in from {
         let place = &mut places[digit(item)];
