@@ -122,10 +122,9 @@ fn respond(answer: &Answer, request: &HeaderMap) -> Response<Bytes> {
         response.headers_mut().insert(CONTENT_TYPE, APPLICATION_JSON);
         response
     };
-    let position = answer.as_of().position_text().to_string();
     let headers = response.headers_mut();
     headers.insert(ETAG, header_value(answer.etag().clone()));
-    headers.insert(POSITION, header_value(position.into()));
+    headers.insert(POSITION, header_value(answer.position_text().clone()));
     response
 }
 

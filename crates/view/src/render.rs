@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     fmt::Write as _,
+    ops::Range,
     sync::atomic::{AtomicUsize, Ordering},
 };
 
@@ -22,6 +23,10 @@ const MAX_PER_CELL: usize = 8;
 /// Memory of a rendered answer besides its body.
 const OVERHEAD: usize = size_of::<Rendered>() + 64;
 
+/// The text of [`AsOf`] without its partitions, about; and of each of them, with its place in the list.
+const AS_OF_BYTES: usize = 96;
+const AS_OF_PARTITION_BYTES: usize = 32;
+
 /// What a rendered answer was made from. While these are the same, so is the answer: a day that
 /// closes with sales not yet in the lists has the version raised in the same flush.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,11 +43,24 @@ pub(crate) struct Body {
     pub(crate) etag: Bytes,
 }
 
+/// An answer as it goes out. Clones are cheap.
+#[derive(Debug, Clone)]
+pub(crate) struct Text {
+    pub(crate) etag: Bytes,
+    pub(crate) body: Bytes,
+    /// The position in what it says of how current it is.
+    pub(crate) position: Bytes,
+}
+
+/// An answer, for the next reader.
 #[derive(Debug)]
-struct Rendered {
-    query: Query,
+pub(crate) struct Rendered {
+    pub(crate) query: Query,
     source: Source,
     body: Body,
+    /// What `text` says of how current it is.
+    as_of: AsOf,
+    text: Text,
 }
 
 /// A few rendered answers.
@@ -56,18 +74,23 @@ pub(crate) struct RenderCache {
 }
 
 impl RenderCache {
-    /// The answer to `query`, if it is there and made from `source`.
-    pub(crate) fn get(&self, query: &Query, source: &Source) -> Option<Body> {
-        let found = self.answers.iter().find(|a| a.query == *query && a.source == *source)?;
-        Some(found.body.clone())
+    /// The answer to `query`, if it is there and made from `source`. It says that it is as of `as_of`, which
+    /// is written anew only if that has changed.
+    pub(crate) fn get(&mut self, query: &Query, source: &Source, as_of: &AsOf) -> Option<Text> {
+        let mut answers = self.answers.iter_mut();
+        let found = answers.find(|a| a.query == *query && a.source == *source)?;
+        if found.as_of != *as_of {
+            found.text = found.body.complete(query.format, as_of);
+            found.as_of = as_of.clone();
+        }
+        Some(found.text())
     }
 
     /// Keeps an answer in place of the one before to the same query, or else of the oldest. Returns the
     /// bytes gained.
-    pub(crate) fn put(&mut self, query: Query, source: Source, body: Body) -> isize {
-        let gained = body.size();
-        let rendered = Rendered { query, source, body };
-        let same = self.answers.iter().position(|a| a.query == query);
+    pub(crate) fn put(&mut self, rendered: Rendered) -> isize {
+        let gained = rendered.size();
+        let same = self.answers.iter().position(|a| a.query == rendered.query);
         let place = match same {
             Some(place) => place,
             None if self.answers.len() < MAX_PER_CELL => {
@@ -80,19 +103,55 @@ impl RenderCache {
             }
         };
         let old = std::mem::replace(&mut self.answers[place], rendered);
-        gained - old.body.size()
+        gained - old.size()
     }
 
     fn clear(&mut self) -> isize {
-        let freed = self.answers.iter().map(|a| a.body.size()).sum();
+        let freed = self.answers.iter().map(Rendered::size).sum();
         *self = Self::default();
         freed
     }
 }
 
-impl Body {
+impl Rendered {
+    pub(crate) fn new(query: Query, source: Source, body: Body, as_of: AsOf) -> Self {
+        let text = body.complete(query.format, &as_of);
+        Self { query, source, body, as_of, text }
+    }
+
+    pub(crate) fn text(&self) -> Text {
+        self.text.clone()
+    }
+
+    /// Bytes of memory. Does not depend on how long the text of `as_of` happens to be.
     fn size(&self) -> isize {
-        (self.prefix.len() + OVERHEAD) as isize
+        let copies = match self.query.format {
+            Format::Legacy => 1,
+            Format::V1 => 2,
+        };
+        let as_of = AS_OF_BYTES + AS_OF_PARTITION_BYTES * self.as_of.next.len();
+        (copies * self.body.prefix.len() + as_of + OVERHEAD) as isize
+    }
+}
+
+impl Body {
+    /// With what is said of `as_of`.
+    fn complete(&self, format: Format, as_of: &AsOf) -> Text {
+        let bytes = AS_OF_BYTES + AS_OF_PARTITION_BYTES * as_of.next.len();
+        let (position, body) = match format {
+            Format::Legacy => {
+                let mut out = BytesMut::with_capacity(bytes);
+                let _ = write!(out, "{}", as_of.position_text());
+                (out.freeze(), self.prefix.clone())
+            }
+            Format::V1 => {
+                let mut out = BytesMut::with_capacity(self.prefix.len() + bytes);
+                let position = write_complete(&mut out, &self.prefix, as_of);
+                let body = out.freeze();
+                (body.slice(position), body)
+            }
+        };
+        Text { etag: self.etag.clone(), body, position }
     }
 }
 
@@ -158,30 +217,33 @@ pub(crate) fn render(query: &Query, window: &Window, entries: &[Entry]) -> Body 
         let _ = write!(out, "{comma}{{\"{id}\":{entry},\"{count}\":{total}}}");
     }
     let hash = xxh3_64(out.as_bytes());
-    let etag = match query.format {
-        Format::Legacy => {
-            out.push_str("]}");
-            format!("\"{hash:016x}\"")
-        }
-        Format::V1 => {
-            out.push_str("],\"asOf\":");
-            format!("W/\"{hash:016x}\"")
-        }
+    let (end, weak) = match query.format {
+        Format::Legacy => ("]}", ""),
+        Format::V1 => ("],\"asOf\":", "W/"),
     };
-    Body { prefix: out.into(), etag: etag.into() }
+    out.push_str(end);
+    // One allocation for both, so that readers who clone them write one count of references.
+    let length = out.len();
+    let _ = write!(out, "{weak}\"{hash:016x}\"");
+    let mut prefix = Bytes::from(out);
+    let etag = prefix.split_off(length);
+    Body { prefix, etag }
 }
 
-/// Completes the body of an answer that says how current it is.
-pub(crate) fn with_as_of(prefix: &Bytes, as_of: &AsOf) -> Bytes {
-    let mut out = BytesMut::with_capacity(prefix.len() + 96 + 16 * as_of.next.len());
+/// Writes the whole body of an answer that says how current it is; gives the place of the position in it.
+fn write_complete(out: &mut BytesMut, prefix: &[u8], as_of: &AsOf) -> Range<usize> {
     out.extend_from_slice(prefix);
-    let _ = write!(out, "{{\"position\":\"{}\",\"watermark\":", as_of.position_text());
+    out.extend_from_slice(b"{\"position\":\"");
+    let start = out.len();
+    // Writing to memory cannot fail.
+    let _ = write!(out, "{}", as_of.position_text());
+    let position = start..out.len();
     let _ = match as_of.watermark {
-        Some(watermark) => write!(out, "\"{watermark}\""),
-        None => write!(out, "null"),
+        Some(watermark) => write!(out, "\",\"watermark\":\"{watermark}\""),
+        None => write!(out, "\",\"watermark\":null"),
     };
     let _ = write!(out, ",\"lagMs\":{}}}}}", as_of.lag.as_millis());
-    out.freeze()
+    position
 }
 
 fn write_window(out: &mut String, window: &Window) {

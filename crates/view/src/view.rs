@@ -24,9 +24,9 @@ use crate::{
     cell::Cell,
     finals::Finals,
     index::{Index, IndexKind},
-    query::{Format, Query, ReadError, Span, Subject, WaitError, Window},
+    query::{Query, ReadError, Span, Subject, WaitError, Window},
     reading::Reading,
-    render::{self, Body, RenderBudget, Source},
+    render::{self, RenderBudget, Rendered, Source, Text},
     rows,
     shape::Shape,
     writer::PartitionWriter,
@@ -129,24 +129,25 @@ pub struct List {
 /// A list, written.
 #[derive(Debug, Clone)]
 pub struct Answer {
-    body: Body,
-    format: Format,
+    text: Text,
     as_of: AsOf,
 }
 
 impl Answer {
     /// The JSON document.
     pub fn body(&self) -> Bytes {
-        match self.format {
-            Format::Legacy => self.body.prefix.clone(),
-            Format::V1 => render::with_as_of(&self.body.prefix, &self.as_of),
-        }
+        self.text.body.clone()
+    }
+
+    /// What it says of the position: the text of [`AsOf::position_text`].
+    pub fn position_text(&self) -> &Bytes {
+        &self.text.position
     }
 
     /// The entity tag, in the form of the HTTP header. It covers all but `asOf`, so it is a weak one
     /// where there is an `asOf`.
     pub fn etag(&self) -> &Bytes {
-        &self.body.etag
+        &self.text.etag
     }
 
     /// How current it is.
@@ -283,8 +284,10 @@ impl View {
         let reading = self.begin(query, now)?;
         let (list, source) = self.read(query, reading)?;
         let body = render::render(query, &list.window, &list.entries);
-        self.keep(query, source, body.clone());
-        Ok(Answer { body, format: query.format, as_of: list.as_of })
+        let rendered = Rendered::new(*query, source, body, list.as_of.clone());
+        let answer = Answer { text: rendered.text(), as_of: list.as_of };
+        self.keep(rendered);
+        Ok(answer)
     }
 
     /// The answer, if it was written before and nothing has changed since. Never takes long.
@@ -297,22 +300,23 @@ impl View {
         now: Timestamp,
     ) -> Result<Option<Answer>, ReadError> {
         let mut reading = self.begin(query, now)?;
-        let body = match Place::of(query.subject) {
+        let text = match Place::of(query.subject) {
             Place::Entity(kind, id) => self.index(kind).cells.get(&id).and_then(|cell| {
                 reading.see(&cell);
-                cell.rendered.lock().get(query, &reading.source(cell.version))
+                let source = reading.source(cell.version);
+                cell.rendered.lock().get(query, &source, &reading.as_of)
             }),
             Place::Chain(kind) => {
                 let chain = &self.index(kind).chain;
                 let version = chain.version();
                 reading.clock = reading.clock.max(chain.clock());
-                chain.rendered.lock().get(query, &reading.source(version))
+                chain.rendered.lock().get(query, &reading.source(version), &reading.as_of)
             }
         };
-        if body.is_some() {
+        if text.is_some() {
             self.counters.hits.fetch_add(1, Ordering::Relaxed);
         }
-        Ok(body.map(|body| Answer { body, format: query.format, as_of: reading.as_of }))
+        Ok(text.map(|text| Answer { text, as_of: reading.as_of }))
     }
 
     /// Its size now. Walks the shards of the maps; for a scrape, not for a hot path.
@@ -522,15 +526,15 @@ impl View {
     }
 
     /// Keeps an answer for the next reader.
-    fn keep(&self, query: &Query, source: Source, body: Body) {
-        match Place::of(query.subject) {
+    fn keep(&self, rendered: Rendered) {
+        match Place::of(rendered.query.subject) {
             Place::Chain(kind) => {
-                self.index(kind).chain.rendered.lock().put(*query, source, body);
+                self.index(kind).chain.rendered.lock().put(rendered);
             }
             Place::Entity(kind, id) => {
                 if let Some(cell) = self.index(kind).cells.get(&id) {
                     let cache = &mut *cell.rendered.lock();
-                    let gained = cache.put(*query, source, body);
+                    let gained = cache.put(rendered);
                     self.budget.add((kind, id), cache, gained);
                 }
                 while let Some((kind, id)) = self.budget.victim() {
