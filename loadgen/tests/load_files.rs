@@ -133,6 +133,13 @@ async fn the_pages_need_nothing_else_and_say_what_was_measured() {
         assert!(html.contains("&lt;first&gt;") && html.contains("<svg"));
     }
     assert!(report.contains("refused (503)") && report.contains("GET stores by item"));
+    let plots = page::compare_plots(&[first.clone(), second.clone()]);
+    assert_eq!(plots.each_ref().map(|it| it.name), ["throughput.svg", "mean.svg", "p99.svg"]);
+    for plot in &plots {
+        assert!(plot.svg.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\""), "{}", plot.svg);
+        assert!(plot.svg.contains(">&lt;first&gt;</text>") && plot.svg.contains(">second</text>"));
+        assert_eq!(plot.svg.matches("<circle").count(), 2, "{}", plot.svg);
+    }
     let markdown = page::compare_markdown(&[first, second.clone(), second]);
     let rows: Vec<_> = markdown.lines().take(4).collect();
     assert!(rows[0].starts_with("| run | clients | runs | requests/s |"), "{markdown}");

@@ -1,7 +1,7 @@
 //! `topline loadgen`: puts load on a server, shows what comes of it, and writes it down.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{IsTerminal, Write},
     path::{Path, PathBuf},
     pin::pin,
@@ -105,6 +105,9 @@ struct CompareArgs {
     /// Write the page here
     #[arg(long, env = "TOPLINE_LOADGEN_HTML", value_name = "FILE")]
     html: Option<PathBuf>,
+    /// Write the plots of the page into this directory: throughput.svg, mean.svg, p99.svg
+    #[arg(long, env = "TOPLINE_LOADGEN_PLOTS", value_name = "DIR")]
+    plots: Option<PathBuf>,
     /// Write the table here instead of to standard output
     #[arg(long, env = "TOPLINE_LOADGEN_MARKDOWN", value_name = "FILE")]
     markdown: Option<PathBuf>,
@@ -140,7 +143,7 @@ struct Files {
 impl Files {
     fn create(args: &FileArgs) -> anyhow::Result<Self> {
         if let Some(dir) = &args.out {
-            std::fs::create_dir_all(dir)
+            fs::create_dir_all(dir)
                 .with_context(|| format!("cannot make the directory {}", dir.display()))?;
         }
         let create = |path: &Option<PathBuf>, name: &str| {
@@ -208,6 +211,13 @@ fn compare(args: CompareArgs) -> anyhow::Result<ExitCode> {
     if let Some(path) = args.html {
         Output::create(path)?.write(&page::compare_html(&runs))?;
     }
+    if let Some(directory) = args.plots {
+        fs::create_dir_all(&directory)
+            .with_context(|| format!("cannot make {}", directory.display()))?;
+        for plot in page::compare_plots(&runs) {
+            Output::create(directory.join(plot.name))?.write(&plot.svg)?;
+        }
+    }
     let markdown = page::compare_markdown(&runs);
     match args.markdown {
         Some(path) => Output::create(path)?.write(&markdown)?,
@@ -218,7 +228,7 @@ fn compare(args: CompareArgs) -> anyhow::Result<ExitCode> {
 
 fn read_summary(path: &Path) -> anyhow::Result<Summary> {
     let text =
-        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     Summary::parse(&text).with_context(|| {
         format!("{} is not a summary of this program, as --json writes it", path.display())
     })

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fmt::Write};
 use super::{
     html::{Cell, count, escape, ms, page, percent, rate, short, table},
     report::{profile, say},
-    svg::{self, Axis, Mark, Plot, Scale, Series},
+    svg::{self, Axis, Drawing, Mark, Plot, Scale, Series},
 };
 use crate::load::{Severity, Summary};
 
@@ -161,7 +161,7 @@ pub fn compare_html(runs: &[Summary]) -> String {
     );
     let rows: Vec<_> = groups.iter().map(|group| short(row(group))).collect();
     body.push_str(&table(&short(header()), &rows));
-    body.push_str(&plots(&groups));
+    body.extend(plots(&groups).iter().map(Drawing::figure));
     body.push_str(&by_kind(&groups));
     if groups.len() < runs.len() {
         body.push_str("<h2>Each run</h2>\n");
@@ -182,14 +182,31 @@ fn introduction(runs: &[Summary]) -> String {
     )
 }
 
-fn plots(groups: &[Group<'_>]) -> String {
+/// A plot of `runs` as an SVG file of its own.
+#[derive(Debug)]
+pub struct PlotFile {
+    /// Its name, with the suffix.
+    pub name: &'static str,
+    /// The SVG.
+    pub svg: String,
+}
+
+/// The plots of the page of `runs`, as files.
+pub fn compare_plots(runs: &[Summary]) -> [PlotFile; 3] {
+    let [throughput, mean, p99] = plots(&groups(runs));
+    let file = |name, drawing: &Drawing| PlotFile { name, svg: drawing.image() };
+    [file("throughput.svg", &throughput), file("mean.svg", &mean), file("p99.svg", &p99)]
+}
+
+/// Throughput, mean and 99th percentile.
+fn plots(groups: &[Group<'_>]) -> [Drawing; 3] {
     let mut clients: Vec<_> = groups.iter().map(|group| group.clients).collect();
     clients.sort_unstable();
     clients.dedup();
     if clients.len() < 2 { bars(groups) } else { lines(groups, &clients) }
 }
 
-fn bars(groups: &[Group<'_>]) -> String {
+fn bars(groups: &[Group<'_>]) -> [Drawing; 3] {
     let values = |value: fn(&Summary) -> f64| -> Vec<(String, f64)> {
         groups.iter().map(|group| (group.name.clone(), group.median(value))).collect()
     };
@@ -204,10 +221,9 @@ fn bars(groups: &[Group<'_>]) -> String {
             milliseconds,
         ),
     ]
-    .concat()
 }
 
-fn lines(groups: &[Group<'_>], clients: &[u32]) -> String {
+fn lines(groups: &[Group<'_>], clients: &[u32]) -> [Drawing; 3] {
     let x_ticks: Vec<f64> = clients.iter().map(|&clients| f64::from(clients)).collect();
     let plot = |title, label, scale, value: fn(&Summary) -> f64| {
         let mut series: Vec<Series> = Vec::new();
@@ -224,14 +240,13 @@ fn lines(groups: &[Group<'_>], clients: &[u32]) -> String {
         }
         let x = Axis { label: "clients", scale: Scale::Linear };
         let y = Axis { label, scale };
-        Plot { title, note: "", x, y, x_ticks: x_ticks.clone(), series }.render()
+        Plot { title, note: "", x, y, x_ticks: x_ticks.clone(), series }.draw()
     };
     [
         plot("Throughput by clients", "requests a second", Scale::Linear, FIGURES[0].value),
         plot("Mean response time by clients", "ms, logarithmic", Scale::Log, FIGURES[1].value),
         plot("99th percentile by clients", "ms, logarithmic", Scale::Log, FIGURES[4].value),
     ]
-    .concat()
 }
 
 /// Response times of each type of request, of the run in the middle of each group.

@@ -2,14 +2,18 @@
 
 use std::fmt::Write;
 
-/// What a page looks like. Colours of the series are told apart also by people who see few colours.
-const STYLE: &str = "
+/// Colours; those of the series are told apart also by people who see few colours.
+const COLOURS: &str = "
 :root{color-scheme:light dark;--bg:#fff;--fg:#1a1f27;--dim:#5b6573;--line:#dde2e8;--card:#f6f8fa;
 --good:#1a7f4b;--note:#9a6700;--bad:#c4302b;
 --s0:#2563c9;--s1:#d97706;--s2:#b5307a;--s3:#0f8a76;--s4:#7c5cd6;--s5:#7a6a58;--s6:#4d7c0f;--s7:#be123c}
 @media(prefers-color-scheme:dark){:root{--bg:#12161c;--fg:#e6e9ee;--dim:#9aa5b4;--line:#2b333e;--card:#1a2028;
 --good:#4cc38a;--note:#e0a93b;--bad:#ff7b72;
 --s0:#6ea8ff;--s1:#f5a742;--s2:#f07ab8;--s3:#3cc9b0;--s4:#a994f5;--s5:#c2b09a;--s6:#a3d052;--s7:#fb7185}}
+";
+
+/// What a page looks like.
+const STYLE: &str = "
 *{box-sizing:border-box}
 body{margin:0;background:var(--bg);color:var(--fg);font:15px/1.5 system-ui,-apple-system,\"Segoe UI\",Roboto,
 \"Helvetica Neue\",Arial,sans-serif}
@@ -42,6 +46,10 @@ figcaption small{font-weight:400;color:var(--dim);margin-left:.4rem}
 .legend i{display:inline-block;width:1.1rem;height:.2rem;border-radius:.1rem;vertical-align:middle;
 margin-right:.35rem}
 svg{display:block;width:100%;height:auto}
+";
+
+/// What is in a plot.
+const PLOT_STYLE: &str = "
 svg text{font-size:12px;fill:var(--dim);font-family:inherit}
 svg text.value{fill:var(--fg)}
 .grid{stroke:var(--line);stroke-width:1}
@@ -51,7 +59,25 @@ svg text.value{fill:var(--fg)}
 
 /// A whole page.
 pub(super) fn page(title: &str, body: &str) -> String {
-    let mut style = String::from(STYLE);
+    let mut style = [COLOURS, STYLE, PLOT_STYLE].concat();
+    series_style(&mut style);
+    format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n\
+         <title>{}</title>\n<style>{style}</style>\n</head>\n<body>\n<main>\n{body}</main>\n</body>\n</html>\n",
+        escape(title)
+    )
+}
+
+/// The style of a plot that is a file of its own.
+pub(super) fn plot_style() -> String {
+    let own = "\nsvg{background:var(--bg);font-family:system-ui,sans-serif}\nsvg text.title{font-size:15px;font-weight:600;fill:var(--fg)}\n";
+    let mut style = [COLOURS, PLOT_STYLE, own].concat();
+    series_style(&mut style);
+    style
+}
+
+fn series_style(style: &mut String) {
     for series in 0..SERIES {
         let _infallible = write!(
             style,
@@ -59,12 +85,6 @@ pub(super) fn page(title: &str, body: &str) -> String {
              .b{series}{{background:var(--s{series})}}"
         );
     }
-    format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n\
-         <title>{}</title>\n<style>{style}</style>\n</head>\n<body>\n<main>\n{body}</main>\n</body>\n</html>\n",
-        escape(title)
-    )
 }
 
 /// Colours for series; more than that repeat.

@@ -5,5 +5,5 @@ mod html;
 mod report;
 mod svg;
 
-pub use compare::{compare_html, compare_markdown};
+pub use compare::{PlotFile, compare_html, compare_markdown, compare_plots};
 pub use report::report_html;

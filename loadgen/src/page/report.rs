@@ -264,11 +264,11 @@ fn plots(summary: &Summary) -> String {
         ],
     };
     let mut html = String::from("<h2>Over time</h2>\n");
-    html.push_str(&throughput.render());
-    html.push_str(&latency.render());
+    html.push_str(&throughput.draw().figure());
+    html.push_str(&latency.draw().figure());
     html.push_str(&errors_over_time(summary, &points, &each));
     html.push_str("<h2>Distribution of the response times</h2>\n");
-    html.push_str(&distribution(summary).render());
+    html.push_str(&distribution(summary).draw().figure());
     html
 }
 
@@ -287,7 +287,7 @@ fn errors_over_time(summary: &Summary, points: &[Point], note: &str) -> String {
             series(points, "failed", Mark::Steps, |point| point.failed as f64 / point.seconds),
         ],
     };
-    plot.render()
+    plot.draw().figure()
 }
 
 fn distribution(summary: &Summary) -> Plot<'static> {
@@ -351,7 +351,7 @@ fn generator(summary: &Summary) -> String {
         x_ticks: Vec::new(),
         series: vec![series(&points, "cores", Mark::Steps, |point| point.cores)],
     };
-    html.push_str(&plot.render());
+    html.push_str(&plot.draw().figure());
     html
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::html::{self, SERIES, escape};
+use super::html::{self, SERIES, escape, plot_style};
 
 const WIDTH: f64 = 900.0;
 const HEIGHT: f64 = 250.0;
@@ -153,40 +153,91 @@ fn tick_label(value: f64) -> String {
     format!("{value:.digits$}")
 }
 
-impl Plot<'_> {
-    /// The plot with its title and legend.
-    pub(super) fn render(&self) -> String {
-        let points = || self.series.iter().flat_map(|series| &series.points);
-        let x = Range::fit(self.x, points().map(|point| point.0), LEFT, WIDTH - RIGHT);
-        let y = Range::fit(self.y, points().map(|point| point.1), HEIGHT - BOTTOM, TOP);
-        let mut svg = format!(
-            "<figure><figcaption>{}<small>{}</small></figcaption>\n{}\
-             <svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">\n",
-            escape(self.title),
-            escape(self.note),
-            self.legend(),
-            escape(self.title)
-        );
-        self.axes(&x, &y, &mut svg);
-        for (number, series) in self.series.iter().enumerate() {
-            self.draw(number % SERIES, series, &x, &y, &mut svg);
-        }
-        svg.push_str("</svg></figure>\n");
-        svg
+/// What has been drawn, with its title and the names of its series.
+#[derive(Debug)]
+pub(super) struct Drawing {
+    title: String,
+    note: String,
+    /// Names of the series; none if there is nothing to tell apart.
+    legend: Vec<String>,
+    height: f64,
+    marks: String,
+}
+
+impl Drawing {
+    /// As a part of a page.
+    pub(super) fn figure(&self) -> String {
+        let Self { height, marks, .. } = self;
+        let title = escape(&self.title);
+        format!(
+            "<figure><figcaption>{title}<small>{}</small></figcaption>\n{}\
+             <svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{title}\">\n{marks}</svg></figure>\n",
+            escape(&self.note),
+            self.page_legend()
+        )
     }
 
-    fn legend(&self) -> String {
-        if self.series.len() < 2 {
+    fn page_legend(&self) -> String {
+        if self.legend.is_empty() {
             return String::new();
         }
         let mut html = String::from("<div class=\"legend\">");
-        for (number, series) in self.series.iter().enumerate() {
+        for (number, label) in self.legend.iter().enumerate() {
             let colour = number % SERIES;
-            let label = escape(&series.label);
+            let label = escape(label);
             let _infallible = write!(html, "<span><i class=\"b{colour}\"></i>{label}</span>");
         }
         html.push_str("</div>\n");
         html
+    }
+
+    /// As a file of its own.
+    pub(super) fn image(&self) -> String {
+        /// The title's line, and the legend's.
+        const HEAD: f64 = 54.0;
+        const NAME: f64 = 200.0;
+        let Self { height, marks, .. } = self;
+        let (title, style) = (escape(&self.title), plot_style());
+        let mut svg = format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {}\" role=\"img\" \
+             aria-label=\"{title}\">\n<style>{style}</style>\n\
+             <text class=\"title\" x=\"{LEFT}\" y=\"22\">{title}</text>\n",
+            HEAD + height
+        );
+        for (number, label) in self.legend.iter().enumerate() {
+            let (colour, at) = (number % SERIES, LEFT + NAME * number as f64);
+            let _infallible = writeln!(
+                svg,
+                "<rect class=\"f{colour}\" x=\"{at:.1}\" y=\"37\" width=\"18\" height=\"4\"/>\
+                 <text x=\"{:.1}\" y=\"43\">{}</text>",
+                at + 24.0,
+                escape(label)
+            );
+        }
+        let _infallible = write!(svg, "<g transform=\"translate(0 {HEAD})\">\n{marks}</g></svg>\n");
+        svg
+    }
+}
+
+impl Plot<'_> {
+    /// Draws it.
+    pub(super) fn draw(&self) -> Drawing {
+        let points = || self.series.iter().flat_map(|series| &series.points);
+        let x = Range::fit(self.x, points().map(|point| point.0), LEFT, WIDTH - RIGHT);
+        let y = Range::fit(self.y, points().map(|point| point.1), HEIGHT - BOTTOM, TOP);
+        let mut marks = String::new();
+        self.axes(&x, &y, &mut marks);
+        for (number, series) in self.series.iter().enumerate() {
+            self.mark(number % SERIES, series, &x, &y, &mut marks);
+        }
+        let several = if self.series.len() < 2 { &[] } else { &self.series[..] };
+        Drawing {
+            title: self.title.to_owned(),
+            note: self.note.to_owned(),
+            legend: several.iter().map(|series| series.label.clone()).collect(),
+            height: HEIGHT,
+            marks,
+        }
     }
 
     fn axes(&self, x: &Range, y: &Range, svg: &mut String) {
@@ -226,7 +277,7 @@ impl Plot<'_> {
         );
     }
 
-    fn draw(&self, colour: usize, series: &Series, x: &Range, y: &Range, svg: &mut String) {
+    fn mark(&self, colour: usize, series: &Series, x: &Range, y: &Range, svg: &mut String) {
         let shown = |&&(at, value): &&(f64, f64)| {
             (x.scale == Scale::Linear || at > 0.0) && (y.scale == Scale::Linear || value > 0.0)
         };
@@ -285,23 +336,17 @@ pub(super) fn bars(
     note: &str,
     values: &[(String, f64)],
     show: fn(f64) -> String,
-) -> String {
+) -> Drawing {
     const ROW: f64 = 26.0;
     const LABEL: f64 = 300.0;
     let most = values.iter().map(|(_, value)| *value).fold(0.0, f64::max).max(f64::EPSILON);
     let height = ROW * values.len() as f64 + 4.0;
-    let mut svg = format!(
-        "<figure><figcaption>{}<small>{}</small></figcaption>\n\
-         <svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{}\">\n",
-        escape(title),
-        escape(note),
-        escape(title)
-    );
+    let mut marks = String::new();
     for (number, (label, value)) in values.iter().enumerate() {
         let top = ROW * number as f64 + 3.0;
         let width = (WIDTH - LABEL - 90.0) * value / most;
         let _infallible = writeln!(
-            svg,
+            marks,
             "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>\
              <rect class=\"f{}\" x=\"{LABEL}\" y=\"{top:.1}\" width=\"{width:.1}\" height=\"18\" rx=\"2\"/>\
              <text class=\"value\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
@@ -314,8 +359,7 @@ pub(super) fn bars(
             escape(&show(*value))
         );
     }
-    svg.push_str("</svg></figure>\n");
-    svg
+    Drawing { title: title.to_owned(), note: note.to_owned(), legend: Vec::new(), height, marks }
 }
 
 #[cfg(test)]
@@ -354,7 +398,8 @@ mod tests {
             x_ticks: Vec::new(),
             series: vec![series.clone(), series],
         };
-        let svg = plot.render();
+        let drawing = plot.draw();
+        let svg = drawing.figure() + &drawing.image();
         assert!(svg.contains("a&lt;b") && !svg.contains("NaN"), "{svg}");
     }
 
