@@ -221,12 +221,14 @@ impl Part {
         size_of::<Self>() + 8 * slots
     }
 
-    /// Takes over the rows, and says what the totals are if all pairs are rows.
+    /// Takes over the rows, and says what the totals are if they are summed: all pairs are rows then.
     fn take_rows(&mut self, change: &Change<'_>, shape: &Shape, totals: &mut [u64]) {
         if change.replace {
             self.rows.replace(change.ids, change.counts);
-            for counts in change.counts.chunks_exact(shape.slots) {
-                add(totals, counts);
+            if let Totals::Summed = change.totals {
+                for counts in change.counts.chunks_exact(shape.slots) {
+                    add(totals, counts);
+                }
             }
             return;
         }

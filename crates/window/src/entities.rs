@@ -270,6 +270,11 @@ impl Entities {
         *head = HAS_TOPS | *head >> 32 << 32 | number;
     }
 
+    /// Appends to its pairs, which are counted already, the next one of a snapshot.
+    pub(crate) fn restore_pair(&mut self, tops: Tops, pair: u32) {
+        self.pairs[tops.0 as usize].push(pair);
+    }
+
     #[inline]
     fn place(&self, tops: Tops, slot: usize) -> usize {
         tops.0 as usize * self.slots + slot

@@ -122,9 +122,7 @@ impl Aggregator {
                     if let Some(&(_, ahead)) = ahead {
                         self.pairs.prefetch(ahead);
                     }
-                    let record = self.pairs.record_mut(pair);
-                    record.set_in_view(side, record.members(side) != 0);
-                    let record = *record;
+                    let record = *self.pairs.record(pair);
                     self.select(update, side, place as u32, &record);
                     changed.push(record);
                 }
@@ -184,25 +182,32 @@ impl Aggregator {
             totals: self.sides[side as usize].totals(index, totals),
             ids,
             counts: &counts[..used],
-            removed: if replace { &[] } else { removed },
+            removed,
         });
     }
 
-    /// All pairs, by the entity they belong to.
-    pub(crate) fn grouped(&self, side: Side) -> Grouped {
-        let entities = &self.sides[side as usize];
-        let mut next = Vec::with_capacity(entities.len());
+    /// The pairs that are to have rows in the view, by the entity they belong to; notes of each pair whether it
+    /// is one. Both passes go through the records in the order in which they lie in memory.
+    fn grouped(&mut self, side: Side) -> Grouped {
+        let mut next = vec![0; self.sides[side as usize].len()];
+        for pair in 0..self.pairs.len() as u32 {
+            let record = self.pairs.record_mut(pair);
+            let inside = record.members(side) != 0;
+            next[record.sides[side as usize] as usize] += usize::from(inside);
+            record.set_in_view(side, inside);
+        }
         let mut sum = 0;
-        for index in 0..entities.len() as u32 {
-            next.push(sum);
-            sum += entities.pair_count(index);
+        for next in &mut next {
+            sum += std::mem::replace(next, sum);
         }
         let mut rows = vec![(0, 0); sum];
         for pair in 0..self.pairs.len() as u32 {
-            let sides = self.pairs.sides(pair);
-            let place = &mut next[sides[side as usize] as usize];
-            rows[*place] = (sides[side.other() as usize], pair);
-            *place += 1;
+            let record = self.pairs.record(pair);
+            if record.is_in_view(side) {
+                let place = &mut next[record.sides[side as usize] as usize];
+                rows[*place] = (record.sides[side.other() as usize], pair);
+                *place += 1;
+            }
         }
         Grouped { rows, ends: next, taken: 0 }
     }
@@ -227,10 +232,10 @@ impl Order<'_> {
 }
 
 /// A pair of the entity at hand: the index of the other side, and its own.
-pub(crate) type Row = (u32, u32);
+type Row = (u32, u32);
 
-/// The pairs of all entities of one side, entity by entity.
-pub(crate) struct Grouped {
+/// Pairs of all entities of one side, entity by entity.
+struct Grouped {
     rows: Vec<Row>,
     ends: Vec<usize>,
     taken: usize,
@@ -239,7 +244,7 @@ pub(crate) struct Grouped {
 impl Grouped {
     /// The rows of `index`, oldest pair first, and those behind; to be asked for one index after the
     /// other.
-    pub(crate) fn next(&mut self, index: u32) -> (&[Row], &[Row]) {
+    fn next(&mut self, index: u32) -> (&[Row], &[Row]) {
         let from = std::mem::replace(&mut self.taken, self.ends[index as usize]);
         let (until, behind) = self.rows.split_at(self.taken);
         (&until[from..], behind)

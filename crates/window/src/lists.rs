@@ -12,7 +12,6 @@ use crate::{
     Entry, FinalIndex,
     chunks::Chunks,
     entities::{Candidates, Entities},
-    flush::Row,
     pairs::{Pairs, Side},
     prefetch,
     rank::Rank,
@@ -253,45 +252,46 @@ impl Lists {
         index
     }
 
-    /// Gives an entity, that has the rows `all`, the candidates it has under the `bounds` of a snapshot.
-    pub(crate) fn restore(
+    /// Gives an entity, if it has more pairs than are all kept as candidates, its lists under the `bounds` of a
+    /// snapshot; [`Self::restore`] fills them.
+    pub(crate) fn restore_bounds(
         &self,
-        pairs: &mut Pairs,
-        sides: &mut [Entities; 2],
-        (side, index): (Side, u32),
-        all: &[Row],
+        entities: &mut Entities,
+        index: u32,
         bounds: impl Fn(usize) -> Rank,
     ) {
-        if all.len() <= self.high() {
+        let pairs = entities.pair_count(index);
+        if pairs <= self.high() {
             return;
         }
-        let all: Vec<u32> = all.iter().map(|&(_, pair)| pair).collect();
-        let (own, others) = split(sides, side);
-        let mut lists: Vec<(Candidates, Vec<u32>)> = (0..self.slots)
-            .map(|slot| (Candidates { bound: bounds(slot), live: 0 }, Vec::new()))
-            .collect();
-        for (place, &pair) in all.iter().enumerate() {
-            if let Some(&ahead) = all.get(place + prefetch::AHEAD) {
-                pairs.prefetch(ahead);
-            }
+        entities.add_tops(index, Vec::with_capacity(pairs));
+        let tops = entities.tops(index).expect("just added");
+        for slot in 0..self.slots {
+            entities.set_candidates(tops, slot, Candidates { bound: bounds(slot), live: 0 });
+        }
+    }
+
+    /// Puts a pair of a snapshot, which has these counts, into the lists of both its sides that it reaches. To
+    /// be called for each pair, oldest first.
+    pub(crate) fn restore(pairs: &mut Pairs, sides: &mut [Entities; 2], pair: u32, counts: &[u64]) {
+        let indexes = pairs.sides(pair);
+        for side in Side::BOTH {
+            let (own, others) = split(sides, side);
+            let Some(tops) = own.tops(indexes[side as usize]) else { continue };
+            own.restore_pair(tops, pair);
             pairs.record_mut(pair).set_member(side, WHOLE, false);
-            for (slot, (candidates, members)) in lists.iter_mut().enumerate() {
-                let id = || others.id(pairs.side(pair, side.other()));
-                if !Rank::reaches(pairs.count(pair, slot), id, candidates.bound) {
+            for (slot, &count) in counts.iter().enumerate() {
+                let id = || others.id(indexes[side.other() as usize]);
+                let bound = own.candidates(tops, slot).bound;
+                if !Rank::reaches(count, id, bound) {
                     continue;
                 }
-                candidates.live += 1;
+                *own.live_mut(tops, slot) += 1;
                 pairs.record_mut(pair).set_member(side, slot, true);
-                if candidates.bound != Rank::LOWEST {
-                    members.push(pair);
+                if bound != Rank::LOWEST {
+                    own.members_mut(tops, slot).push(pair);
                 }
             }
-        }
-        own.add_tops(index, all);
-        let tops = own.tops(index).expect("just added");
-        for (slot, (candidates, members)) in lists.into_iter().enumerate() {
-            own.set_candidates(tops, slot, candidates);
-            *own.members_mut(tops, slot) = members;
         }
     }
 

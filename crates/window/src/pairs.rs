@@ -176,6 +176,14 @@ impl Pairs {
         self.counts.set(&mut self.records[pair], slot, count);
     }
 
+    /// Sets the counts of all slots.
+    pub(crate) fn set_counts(&mut self, pair: u32, counts: &[u64]) {
+        let record = &mut self.records[pair];
+        for (slot, &count) in counts.iter().enumerate() {
+            self.counts.set(record, slot, count);
+        }
+    }
+
     /// Notes that a count of the pair has changed, and that what the view has of the pair may have to.
     #[inline]
     pub(crate) fn mark_dirty(&mut self, pair: u32) {

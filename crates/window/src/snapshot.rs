@@ -388,9 +388,7 @@ impl Restore {
                 decoded.drain(..).zip(counts.chunks_exact(self.state.layout.slots()))
             {
                 self.pair(pair, sides, hash)?;
-                for (slot, &count) in counts.iter().enumerate() {
-                    self.state.pairs.set_count(pair, slot, count);
-                }
+                self.state.pairs.set_counts(pair, counts);
             }
             counts.clear();
         }
@@ -489,8 +487,8 @@ impl Restore {
             return Err(RestoreError::Damaged("there is no chunk"));
         }
         let Self { mut state, bounds, .. } = self;
-        state.sum_up();
-        state.choose_candidates(&bounds);
+        state.restore_bounds(&bounds);
+        state.derive();
         state.pairs.clear_dirty_save();
         state.keys.restored();
         if let Some(newest) = state.progress.newest_date {
@@ -502,48 +500,51 @@ impl Restore {
 }
 
 impl Aggregator {
-    /// Totals, and the pairs sold on open days, from the counts.
-    fn sum_up(&mut self) {
+    /// Gives the entities with many pairs their lists, still empty, under the bounds of the snapshots.
+    fn restore_bounds(&mut self, bounds: &HashMap<(usize, u32, usize), Rank>) {
+        for side in Side::BOTH {
+            let entities = &mut self.sides[side as usize];
+            for index in 0..entities.len() as u32 {
+                let bound = |slot| {
+                    bounds.get(&(side as usize, index, slot)).copied().unwrap_or(Rank::LOWEST)
+                };
+                self.lists.restore_bounds(entities, index, bound);
+            }
+        }
+    }
+
+    /// Totals, candidates, and the pairs sold on open days, from the counts. Goes through the records once, in
+    /// the order in which they lie in memory.
+    fn derive(&mut self) {
         let open: Vec<usize> = (self.progress.newest_date.into_iter())
             .flat_map(|newest| self.layout.open_dates(newest))
             .filter_map(|date| self.layout.day_slot(date))
             .collect();
+        let mut counts = Vec::with_capacity(self.layout.slots());
         for pair in 0..self.pairs.len() as u32 {
             let ahead = pair + AHEAD as u32;
             if (ahead as usize) < self.pairs.len() {
                 self.sides[1].prefetch(self.pairs.side(ahead, Side::Item));
             }
-            let indexes = self.pairs.sides(pair);
-            for slot in 0..self.layout.slots() {
-                let count = self.pairs.count(pair, slot);
-                if count > 0 {
-                    for (entities, index) in self.sides.iter_mut().zip(indexes) {
-                        let total = entities.total_mut(index, slot);
-                        *total = total.wrapping_add(count);
-                    }
+            let record = self.pairs.record(pair);
+            let indexes = record.sides;
+            counts.clear();
+            self.pairs.record_counts().extend(record, &mut counts);
+            for (entities, index) in self.sides.iter_mut().zip(indexes) {
+                for (slot, &count) in counts.iter().enumerate() {
+                    let total = entities.total_mut(index, slot);
+                    *total = total.wrapping_add(count);
                 }
             }
             for &slot in &open {
-                if self.pairs.count(pair, slot) > 0 {
+                if counts[slot] > 0 {
                     self.sold[slot].push(pair);
                 }
             }
+            Lists::restore(&mut self.pairs, &mut self.sides, pair, &counts);
         }
         for entities in &mut self.sides {
             entities.restored();
-        }
-    }
-
-    fn choose_candidates(&mut self, bounds: &HashMap<(usize, u32, usize), Rank>) {
-        for side in Side::BOTH {
-            let mut grouped = self.grouped(side);
-            for index in 0..self.sides[side as usize].len() as u32 {
-                let bound = |slot| {
-                    bounds.get(&(side as usize, index, slot)).copied().unwrap_or(Rank::LOWEST)
-                };
-                let (all, _) = grouped.next(index);
-                self.lists.restore(&mut self.pairs, &mut self.sides, (side, index), all, bound);
-            }
         }
     }
 }
