@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     JobConfig, Rebuild, Saturated, SideOutputs, SideTopics, Target,
     checkpoint::{CheckpointError, CheckpointStore, Identity},
+    lag::Lag,
     retention,
     saturation::Saturation,
     side::{Outboxes, Publisher},
@@ -223,6 +224,9 @@ impl Job {
             };
             spawn("side", partition, done, move |runtime| runtime.block_on(publisher.run()))?;
         }
+        let metrics = WorkerMetrics::new(&self.metrics, partition, &window.kinds);
+        let lag = Lag::new(partition, self.log.clone(), metrics.of_partition().clone());
+        tokio::spawn(lag.clone().keep_reporting(stop.clone()));
         let flush = self.config.flush_interval;
         let worker = Worker {
             partition,
@@ -233,7 +237,8 @@ impl Job {
             store: store.clone(),
             saved_next: saved_next.clone(),
             outboxes: outboxes.clone(),
-            metrics: WorkerMetrics::new(&self.metrics, partition, &window.kinds),
+            metrics,
+            lag,
             saturation: self.saturation.clone(),
             shutdown: stop.clone(),
             _ended: worker_ended.drop_guard(),

@@ -9,6 +9,7 @@
 mod args;
 mod checkpoint;
 mod job;
+mod lag;
 mod output;
 mod retention;
 mod saturation;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use log::{Log, Record};
-use model::{Batch, Offset, Partition, Timestamp};
+use model::{Batch, Offset, Partition};
 use telemetry::{JobMetrics, JobPartitionMetrics};
 use tokio::{runtime::Handle, time::timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -19,6 +19,7 @@ use window::{Aggregator, Applied, WindowKind};
 use crate::{
     JobConfig, JobError,
     checkpoint::{CheckpointError, CheckpointStore, Saved},
+    lag::Lag,
     output::Output,
     saturation::Saturation,
     side::{Keep, Outboxes, SideBatch, SideOutput},
@@ -51,6 +52,7 @@ pub(crate) struct Worker {
     /// What waits for its topic, if there are topics.
     pub(crate) outboxes: Option<Arc<Outboxes>>,
     pub(crate) metrics: WorkerMetrics,
+    pub(crate) lag: Arc<Lag>,
     pub(crate) saturation: Saturation,
     pub(crate) shutdown: CancellationToken,
     /// Tells the publisher when there will be no more checkpoints.
@@ -68,6 +70,10 @@ impl WorkerMetrics {
         let late = WindowKind::ALL
             .map(|kind| kinds.contains(&kind).then(|| metrics.late(partition.0, kind.name())));
         Self { partition: metrics.partition(partition.0), late }
+    }
+
+    pub(crate) fn of_partition(&self) -> &JobPartitionMetrics {
+        &self.partition
     }
 
     fn applied(&self, applied: &Applied, batch: &Batch) {
@@ -127,6 +133,7 @@ impl Worker {
             took_ms = started.elapsed().as_millis() as u64,
             "checkpoint restored"
         );
+        self.lag.handed_on(state.progress());
         self.output.begin(&self.config.window);
         let now = Instant::now();
         let mut running = Running {
@@ -166,6 +173,7 @@ impl Running {
         }
         self.worker.output.recovered(&mut self.state);
         self.flushed = self.state.progress().next;
+        self.worker.lag.handed_on(self.state.progress());
         self.worker.metrics.partition.checkpoint_age.reset();
         self.worker.metrics.partition.checkpoint_bytes.set(self.saved.bytes() as i64);
         tracing::info!(
@@ -372,22 +380,8 @@ impl Running {
         self.last_flush = Instant::now();
         self.flushed = self.state.progress().next;
         metrics.flush_duration.observe(started.elapsed().as_secs_f64());
-        self.report_lag();
-    }
-
-    fn report_lag(&self) {
-        let metrics = &self.worker.metrics.partition;
-        let progress = self.state.progress();
-        let end = self.worker.log.bounds(self.worker.partition).next;
-        let behind = end.0.saturating_sub(progress.next.0);
-        let now = Timestamp::now();
-        metrics.applied_offset.set(progress.next.0 as i64);
-        metrics.lag_batches.set(behind as i64);
-        let since =
-            |time: Option<Timestamp>| time.map_or(0.0, |time| now.since(time).as_secs_f64());
-        metrics.lag_seconds.set(if behind == 0 { 0.0 } else { since(progress.append_time) });
-        metrics.watermark_delay.set(since(progress.watermark));
         metrics.live_pairs.set(self.state.pairs() as i64);
+        self.worker.lag.handed_on(self.state.progress());
     }
 
     fn measure(&mut self) {

@@ -191,18 +191,23 @@ pub(crate) fn start_publishing(
     start_job(config, log, Some(topics))
 }
 
+/// A view for what the job makes of `log`.
+pub(crate) fn view_of(config: &JobConfig, log: &Arc<dyn Log>) -> Arc<View> {
+    let view_config = ViewConfig {
+        partitions: log.partitions(),
+        window: config.window.clone(),
+        max_rendered_bytes: 1 << 20,
+    };
+    View::new(&view_config, Arc::new(End(log.clone())))
+}
+
 fn start_job(
     config: JobConfig,
     log: Arc<dyn Log>,
     topics: Option<SideTopics>,
 ) -> Result<Running, JobError> {
     let metrics = Metrics::new().expect("named once");
-    let view_config = ViewConfig {
-        partitions: log.partitions(),
-        window: config.window.clone(),
-        max_rendered_bytes: 1 << 20,
-    };
-    let view = View::new(&view_config, Arc::new(End(log.clone())));
+    let view = view_of(&config, &log);
     let mut job = Job::open(config, log.clone(), Target::View(view.clone()), metrics.job.clone())?;
     if let Some(topics) = topics {
         job = job.with_side_topics(topics)?;
@@ -251,37 +256,47 @@ impl Running {
         ended.expect("no panic").expect_err("it fails")
     }
 
-    /// All that the view answers: every list of every entity, window and some lengths.
+    /// All that its view answers.
     pub(crate) fn answers(&self) -> Vec<String> {
-        let kept = self.view.kinds().to_vec();
-        let mut all = Vec::new();
-        let stores = (0..STORES).map(|store| Subject::Store(StoreId(store)));
-        let items = (0..ITEMS).map(|item| Subject::Item(ItemId(item)));
-        for subject in stores.chain(items).chain([Subject::TopItems, Subject::TopStores]) {
-            for (kind, date) in kept.iter().flat_map(|&kind| dates(kind)) {
-                for k in [1, 3, self.view.max_k()] {
-                    let query = Query { subject, kind, date, k, format: Format::V1 };
-                    all.push(match self.view.answer(&query, Timestamp::now()) {
-                        Ok(answer) => {
-                            format!("{query:?} {}", String::from_utf8_lossy(&answer.body()))
-                        }
-                        Err(error) => format!("{query:?} {error}"),
-                    });
-                }
-            }
-        }
-        all
+        answers_in(&self.view)
     }
 
     /// The sum of a metric of the job over its partitions.
     pub(crate) fn metric(&self, name: &str) -> f64 {
-        let text = telemetry::render(&self.metrics.registry).expect("text");
-        text.lines()
-            .filter_map(|line| line.rsplit_once(' '))
-            .filter(|(series, _)| series.split('{').next() == Some(name))
-            .map(|(_, value)| value.parse::<f64>().expect("a number"))
-            .sum()
+        metric(&self.metrics, name)
     }
+}
+
+/// The sum of a metric over its partitions.
+pub(crate) fn metric(metrics: &Metrics, name: &str) -> f64 {
+    let text = telemetry::render(&metrics.registry).expect("text");
+    text.lines()
+        .filter_map(|line| line.rsplit_once(' '))
+        .filter(|(series, _)| series.split('{').next() == Some(name))
+        .map(|(_, value)| value.parse::<f64>().expect("a number"))
+        .sum()
+}
+
+/// All that a view answers: every list of every entity, window and some lengths.
+pub(crate) fn answers_in(view: &View) -> Vec<String> {
+    let kept = view.kinds().to_vec();
+    let mut all = Vec::new();
+    let stores = (0..STORES).map(|store| Subject::Store(StoreId(store)));
+    let items = (0..ITEMS).map(|item| Subject::Item(ItemId(item)));
+    for subject in stores.chain(items).chain([Subject::TopItems, Subject::TopStores]) {
+        for (kind, date) in kept.iter().flat_map(|&kind| dates(kind)) {
+            for k in [1, 3, view.max_k()] {
+                let query = Query { subject, kind, date, k, format: Format::V1 };
+                all.push(match view.answer(&query, Timestamp::now()) {
+                    Ok(answer) => {
+                        format!("{query:?} {}", String::from_utf8_lossy(&answer.body()))
+                    }
+                    Err(error) => format!("{query:?} {error}"),
+                });
+            }
+        }
+    }
+    all
 }
 
 /// The windows of a kind to ask for; of days, all that the made-up stream may have.
