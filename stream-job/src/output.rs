@@ -201,6 +201,11 @@ impl FeedOutput {
         let (outcome, bytes) = (sending.queue.finish(), sending.queue.bytes);
         (self.keyframe_bytes, self.delta_bytes) = (bytes, 0);
         match outcome {
+            Ok(_) if self.writer.wants_keyframe() => tracing::error!(
+                partition = self.partition.0,
+                "no keyframe: what is said of one store or item is longer than a record may be; a smaller \
+                 --max-k makes it shorter"
+            ),
             Ok(Some(begins_at)) => self.writer.keyframe_acknowledged(begins_at),
             Ok(None) | Err(Lost) => self.writer.lost(),
         }

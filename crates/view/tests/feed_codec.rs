@@ -269,6 +269,26 @@ fn an_entity_larger_than_a_record_calls_for_a_keyframe() {
     assert_eq!(replica.progress().map(|progress| progress.next), Some(Offset(5)));
 }
 
+/// Nor is a keyframe with such an entity complete: replicas are sent to the one before.
+#[test]
+fn a_keyframe_with_an_entity_larger_than_a_record_is_not_named() {
+    let mut writer = writer(FeedLimits { target_bytes: 100, max_bytes: 400 });
+    keyframe(&mut writer);
+    writer.keyframe_acknowledged(Offset(40));
+    let (mut records, progress) = (Vec::new(), progress(9));
+    let removed: Vec<u64> = (0..1000).collect();
+    let mut flush = writer.keyframe(&progress, |record| records.push(record));
+    let small = update(&progress, &[200, 0, 0, 0, 0]);
+    flush.entity(small);
+    flush.entity(EntityUpdate { removed: &removed, ..small });
+    flush.progress(&progress);
+    assert_eq!(records.len(), 1, "what comes before that entity");
+    writer.keyframe_acknowledged(Offset(50));
+    assert!(writer.wants_keyframe());
+    let next = keyframe(&mut writer);
+    assert_eq!(Replica::start(Some(&next[0])), Ok(Some(Offset(40))));
+}
+
 /// Days are closed as soon as they are whole, and dropped when a flush ends.
 #[test]
 fn a_worker_may_drop_a_day_before_the_view_would() {

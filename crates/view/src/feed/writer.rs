@@ -122,9 +122,12 @@ impl FeedWriter {
     }
 
     /// All records of a keyframe have been appended, the first of them at `begins_at` in the feed: this is
-    /// where new replicas start from now on.
+    /// where new replicas start from now on. It is passed over while a keyframe is wanted: one that had an entity that fits
+    /// no record has no end, and replicas go on starting at the one before.
     pub fn keyframe_acknowledged(&mut self, begins_at: Offset) {
-        self.keyframe = Some(begins_at);
+        if !self.wants_keyframe() {
+            self.keyframe = Some(begins_at);
+        }
     }
 
     /// A record will not be appended: replicas would miss it, so the next flush has to be a keyframe.
