@@ -90,12 +90,14 @@ pub struct Args {
     pub window: WindowArgs,
 
     /// Pairs of a store and an item in a partition beyond which POSTs are refused, so that memory is
-    /// bounded: about 100 bytes a pair, and as much in the view
+    /// bounded: about 100 bytes a pair, and as much in the view. A `job` of its own stops counting on
+    /// the partition until it is started with more
     #[arg(long, env = "TOPLINE_MAX_PAIRS", default_value_t = 50_000_000)]
     pub max_pairs: usize,
 
     /// Entries of the sliding windows in a partition (8 bytes each: what a pair sold in 10 seconds, for
-    /// 24 hours) beyond which POSTs are refused until some have fallen out
+    /// 24 hours) beyond which POSTs are refused until some have fallen out. A `job` of its own stops
+    /// counting on the partition until it is started with more
     #[arg(long, env = "TOPLINE_MAX_PANE_ENTRIES", default_value_t = 500_000_000)]
     pub max_pane_entries: usize,
 
@@ -154,9 +156,10 @@ pub struct JobConfig {
     pub assignment: Assignment,
     /// Where the checkpoints are: a file a partition.
     pub directory: PathBuf,
-    /// The most pairs in a partition.
+    /// The most pairs in a partition, besides what one batch adds. With [`crate::Target::View`] the entrance is told when
+    /// there are more ([`crate::Job::saturation`]); with [`crate::Target::Feed`] the worker stops reading.
     pub max_pairs: usize,
-    /// The most entries of the sliding windows in a partition.
+    /// The most entries of the sliding windows in a partition; as above.
     pub max_pane_entries: usize,
     /// The most bytes of a side output of a partition that wait for their topic, besides what one checkpoint
     /// adds; beyond it the partition is not counted on.

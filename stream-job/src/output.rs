@@ -119,6 +119,11 @@ impl Output {
         }
     }
 
+    /// Whether it goes to views elsewhere; then so do the purchases come from elsewhere.
+    pub(crate) fn is_feed(&self) -> bool {
+        matches!(self, Self::Feed(_))
+    }
+
     /// The partition is being recovered.
     pub(crate) fn begin(&mut self, config: &Config) {
         match self {

@@ -21,7 +21,7 @@ use crate::{
     checkpoint::{CheckpointError, CheckpointStore, Saved},
     lag::Lag,
     output::Output,
-    saturation::Saturation,
+    saturation::{Limit, Saturation},
     side::{Keep, Outboxes, SideBatch, SideOutput},
 };
 
@@ -106,6 +106,9 @@ struct Running {
     unsaved_lines: u64,
     /// Of which side output too much waits for its topic.
     held_up: Option<SideOutput>,
+    /// Whether the next batch has been left in the stream, as the state is over a limit. So it stays: what is in the
+    /// state falls out as the stream goes on, and it does not.
+    full: bool,
     last_flush: Instant,
     /// Next offset as of the last flush.
     flushed: Offset,
@@ -145,6 +148,7 @@ impl Worker {
             saving: None,
             unsaved_lines: 0,
             held_up: None,
+            full: false,
             last_flush: now,
             flushed: restored,
             last_save: now,
@@ -160,12 +164,12 @@ impl Worker {
 }
 
 impl Running {
-    /// Applies what the stream held at start, then shows everything. Gives whether it came to the
-    /// end; at shutdown it does not, and what it has is not shown.
+    /// Applies what the stream held at start, as far as there is room, then shows everything. Gives `false` at
+    /// shutdown: what it has is not shown then.
     fn replay(&mut self, started: Instant) -> Result<bool, JobError> {
         let from = self.state.progress().next;
         let end = self.worker.log.bounds(self.worker.partition).next;
-        while self.state.progress().next < end {
+        while self.state.progress().next < end && !self.full {
             self.relieve()?;
             if !self.wait_for_room() || !self.apply_unless_closed()? {
                 return Ok(false);
@@ -178,7 +182,7 @@ impl Running {
         self.worker.metrics.partition.checkpoint_bytes.set(self.saved.bytes() as i64);
         tracing::info!(
             partition = self.worker.partition.0,
-            replayed = end.0.saturating_sub(from.0),
+            replayed = self.flushed.0.saturating_sub(from.0),
             took_ms = started.elapsed().as_millis() as u64,
             "partition ready"
         );
@@ -220,7 +224,7 @@ impl Running {
             }
         }
         let end = self.worker.log.bounds(self.worker.partition).next;
-        while self.state.progress().next < end {
+        while self.state.progress().next < end && !self.full {
             self.relieve()?;
             if self.is_held_up() || !self.apply_unless_closed()? {
                 return Ok(());
@@ -248,7 +252,7 @@ impl Running {
         let patience = self.patience();
         let held_up = self.is_held_up();
         let shutdown = &self.worker.shutdown;
-        if held_up {
+        if held_up || self.full {
             let room = async { timeout(patience, self.room()).await };
             let waited = self.runtime.block_on(shutdown.run_until_cancelled(room));
             return Ok(waited.map(|_| Vec::new()));
@@ -275,9 +279,11 @@ impl Running {
         if self.state.progress().next == self.flushed { save } else { flush.min(save) }
     }
 
+    /// Applies records, up to the first for which there is no room.
     fn apply(&mut self, records: Vec<Record>) {
         for Record { offset, payload } in records {
             match Batch::decode(&payload) {
+                Ok(batch) if !self.has_room_for(&batch) => break,
                 Ok(batch) => {
                     let applied = self.state.apply(offset, &batch, &mut self.side);
                     self.worker.metrics.applied(&applied, &batch);
@@ -292,6 +298,25 @@ impl Running {
             }
         }
         self.report_saturation();
+    }
+
+    /// Whether a batch may be applied; says so if not. A tick always may: it only lets something fall out. So may
+    /// all batches if they come through this process, for its entrance is told when it is full.
+    fn has_room_for(&mut self, batch: &Batch) -> bool {
+        if batch.is_tick() || !self.worker.output.is_feed() {
+            return true;
+        }
+        let exceeded = Limit::exceeded(&self.state, &self.worker.config);
+        if let Some(Limit { most, of, setting }) = exceeded {
+            self.full = true;
+            tracing::error!(
+                partition = self.worker.partition.0,
+                next = self.state.progress().next.0,
+                "counting stops: the partition holds more than {most} {of}. The stream keeps the purchases that \
+                 follow, as long as its retention lets it: raise {setting} if there is memory for more, and restart"
+            );
+        }
+        exceeded.is_none()
     }
 
     /// Whether too much waits for the topics of the side outputs; says so when that changes. Then no more is
@@ -312,8 +337,11 @@ impl Running {
         full.is_some()
     }
 
-    /// Resolves when no more waits for the topics than may.
+    /// Resolves when no more waits for the topics than may; never if the state is full.
     async fn room(&self) {
+        if self.full {
+            std::future::pending::<()>().await;
+        }
         if let Some(outboxes) = &self.worker.outboxes {
             outboxes.room().await;
         }
@@ -337,22 +365,12 @@ impl Running {
         Ok(())
     }
 
-    /// Says whether the state has reached a limit. What is in the stream is applied all the same.
+    /// Tells the entrance whether the state is over a limit, or held up.
     fn report_saturation(&self) {
-        let config = &self.worker.config;
-        let limits = [
-            (self.state.pairs(), config.max_pairs, "pairs of a store and an item", "--max-pairs"),
-            (
-                self.state.pane_entries(),
-                config.max_pane_entries,
-                "entries of sliding windows",
-                "--max-pane-entries",
-            ),
-        ];
-        let full = limits.into_iter().find(|(count, limit, ..)| count > limit);
-        let reason = full.map(|(_, limit, what, flag)| {
+        let full = Limit::exceeded(&self.state, &self.worker.config);
+        let reason = full.map(|Limit { most, of, setting }| {
             format!(
-                "partition {} holds more than {limit} {what}: raise {flag} if there is memory for more",
+                "partition {} holds more than {most} {of}: raise {setting} if there is memory for more",
                 self.worker.partition
             )
         });
