@@ -411,7 +411,8 @@ impl Running {
     fn save_is_due(&self) -> bool {
         let due = self.last_save.elapsed() >= self.worker.config.checkpoint_interval
             || self.unsaved_lines >= SAVE_LINES;
-        let changed = self.state.progress().next != self.saved.next;
+        // If no more is read, the age of the checkpoint still says whether checkpoints can be written.
+        let changed = self.full || self.state.progress().next != self.saved.next;
         self.saving.is_none() && ((due && changed) || self.side.bytes() > SIDE_BYTES)
     }
 

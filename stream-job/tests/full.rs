@@ -17,6 +17,7 @@ use view::feed::Replica;
 
 const APPLIED: &str = "topline_job_applied_offset";
 const LAG: &str = "topline_job_lag_batches";
+const CHECKPOINTS: &str = "topline_job_checkpoint_duration_seconds_count";
 const PAIRS: &str = "topline_job_live_pairs";
 /// More than the longest window.
 const DAY: u64 = 90_000;
@@ -112,7 +113,7 @@ async fn what_has_been_counted_gets_into_a_checkpoint() {
         },
         ..at_most(2, home.path())
     };
-    let running = Running::start(often, log.clone(), MemoryLog::new(partitions(1)));
+    let running = Running::start(often.clone(), log.clone(), MemoryLog::new(partitions(1)));
     // Only what is in a checkpoint is trimmed.
     let trimmed = async {
         while log.bounds(Partition(0)).earliest < Offset(3) {
@@ -121,8 +122,19 @@ async fn what_has_been_counted_gets_into_a_checkpoint() {
     };
     tokio::time::timeout(Duration::from_mins(1), trimmed).await.expect("in time");
     running.until(LAG, |lag| lag as u64 == 4).await;
+    let before = metric(&running.metrics, CHECKPOINTS);
+    running.until(CHECKPOINTS, |checkpoints| checkpoints > before + 3.0).await;
     running.stop().await;
     assert_eq!(log.bounds(Partition(0)).earliest, Offset(3));
+
+    let views = MemoryLog::new(partitions(1));
+    let limited = JobConfig { max_pairs: 7, ..often };
+    let running = Running::start(limited.clone(), log.clone(), views.clone());
+    running.until(APPLIED, |applied| applied as u64 == 7).await;
+    running.stop().await;
+    let expected = answers_of(log_of(&[sales()]).await).await;
+    let log: Arc<dyn Log> = log;
+    assert!(replicated(&limited, &log, &views).await == expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]
