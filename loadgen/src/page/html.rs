@@ -71,7 +71,7 @@ pub(super) fn page(title: &str, body: &str) -> String {
 
 /// The style of a plot that is a file of its own.
 pub(super) fn plot_style() -> String {
-    let own = "\nsvg{background:var(--bg);font-family:system-ui,sans-serif}\nsvg text.title{font-size:15px;font-weight:600;fill:var(--fg)}\n";
+    let own = "\nsvg{background:var(--bg);font-family:system-ui,sans-serif}\nsvg tspan.title{font-size:15px;font-weight:600;fill:var(--fg)}\n";
     let mut style = [COLOURS, PLOT_STYLE, own].concat();
     series_style(&mut style);
     style

@@ -193,29 +193,48 @@ impl Drawing {
 
     /// As a file of its own.
     pub(super) fn image(&self) -> String {
-        /// The title's line, and the legend's.
-        const HEAD: f64 = 54.0;
-        const NAME: f64 = 200.0;
+        /// The title's line.
+        const HEAD: f64 = 32.0;
         let Self { height, marks, .. } = self;
         let (title, style) = (escape(&self.title), plot_style());
-        let mut svg = format!(
+        let (legend, rows) = self.image_legend(HEAD);
+        let top = HEAD + rows;
+        format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {}\" role=\"img\" \
              aria-label=\"{title}\">\n<style>{style}</style>\n\
-             <text class=\"title\" x=\"{LEFT}\" y=\"22\">{title}</text>\n",
-            HEAD + height
-        );
+             <text x=\"{LEFT}\" y=\"22\"><tspan class=\"title\">{title}</tspan> <tspan dx=\"6\">{}</tspan></text>\n\
+             {legend}<g transform=\"translate(0 {top})\">\n{marks}</g></svg>\n",
+            top + height,
+            escape(&self.note)
+        )
+    }
+
+    /// The names of the series below `top`, in as many rows as they need, and the height of these.
+    fn image_legend(&self, top: f64) -> (String, f64) {
+        const ROW: f64 = 20.0;
+        /// Of a character, at most, on average.
+        const CHARACTER: f64 = 7.0;
+        const SAMPLE: f64 = 24.0;
+        let (mut svg, mut x, mut y) = (String::new(), LEFT, top);
         for (number, label) in self.legend.iter().enumerate() {
-            let (colour, at) = (number % SERIES, LEFT + NAME * number as f64);
+            let width = SAMPLE + CHARACTER * label.chars().count() as f64 + SAMPLE;
+            if x > LEFT && x + width > WIDTH {
+                (x, y) = (LEFT, y + ROW);
+            }
             let _infallible = writeln!(
                 svg,
-                "<rect class=\"f{colour}\" x=\"{at:.1}\" y=\"37\" width=\"18\" height=\"4\"/>\
-                 <text x=\"{:.1}\" y=\"43\">{}</text>",
-                at + 24.0,
+                "<rect class=\"f{}\" x=\"{x:.1}\" y=\"{:.1}\" width=\"18\" height=\"4\"/>\
+                 <text x=\"{:.1}\" y=\"{:.1}\">{}</text>",
+                number % SERIES,
+                y + 5.0,
+                x + SAMPLE,
+                y + 11.0,
                 escape(label)
             );
+            x += width;
         }
-        let _infallible = write!(svg, "<g transform=\"translate(0 {HEAD})\">\n{marks}</g></svg>\n");
-        svg
+        let rows = if self.legend.is_empty() { 0.0 } else { y + ROW - top };
+        (svg, rows)
     }
 }
 
@@ -384,6 +403,26 @@ mod tests {
         assert!(log.place(0.0).abs() < 1e-9);
         let linear = Range { scale: Scale::Linear, low: 0.0, high: 50.0, from: 100.0, to: 0.0 };
         assert!((linear.place(12.5) - 75.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn every_name_of_an_image_is_within_it() {
+        let legend = (1..=9).map(|n| format!("design number {n}, measured twice")).collect();
+        let (title, note) = ("t".to_owned(), "requests a second".to_owned());
+        let drawing = Drawing { title, note, legend, height: 100.0, marks: String::new() };
+        let (names, rows) = drawing.image_legend(32.0);
+        let attribute = |line: &str, name: &str| -> f64 {
+            let (_, value) = line.split_once(&format!("<text {name}")).unwrap();
+            value.split('"').nth(1).unwrap().parse().unwrap()
+        };
+        assert_eq!(names.lines().count(), 9);
+        for line in names.lines() {
+            assert!(attribute(line, "x=") + 33.0 * 7.0 <= WIDTH, "{line}");
+        }
+        assert!(rows > 40.0, "they do not fit into two rows");
+        let image = drawing.image();
+        assert!(image.contains(&format!("viewBox=\"0 0 {WIDTH} {}\"", 132.0 + rows)), "{image}");
+        assert!(image.contains("requests a second"));
     }
 
     #[test]
