@@ -90,14 +90,16 @@ pub struct Args {
     pub window: WindowArgs,
 
     /// Pairs of a store and an item in a partition beyond which POSTs are refused, so that memory is
-    /// bounded: about 100 bytes a pair, and as much in the view. A `job` of its own stops counting on
-    /// the partition until it is started with more
+    /// bounded: about 430 bytes a pair if all is in one process; else about 450 in the `job` and 240 in
+    /// each `query`. A `job` of its own stops counting on the partition until it is started with a higher
+    /// limit
     #[arg(long, env = "TOPLINE_MAX_PAIRS", default_value_t = 50_000_000)]
     pub max_pairs: usize,
 
     /// Entries of the sliding windows in a partition (8 bytes each: what a pair sold in 10 seconds, for
     /// 24 hours) beyond which POSTs are refused until some have fallen out. A `job` of its own stops
-    /// counting on the partition until it is started with more
+    /// counting on the partition until it is started with a higher limit, unless ticks that come next in
+    /// the stream make room
     #[arg(long, env = "TOPLINE_MAX_PANE_ENTRIES", default_value_t = 500_000_000)]
     pub max_pane_entries: usize,
 

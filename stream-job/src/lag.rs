@@ -20,6 +20,8 @@ pub(crate) struct Lag {
     partition: Partition,
     log: Arc<dyn Log>,
     metrics: JobPartitionMetrics,
+    /// Since when there may be a lag if nothing has ever been applied.
+    created: Timestamp,
     /// `None` until it is known where the worker starts.
     handed_on: watch::Sender<Option<Progress>>,
 }
@@ -30,7 +32,8 @@ impl Lag {
         log: Arc<dyn Log>,
         metrics: JobPartitionMetrics,
     ) -> Arc<Self> {
-        Arc::new(Self { partition, log, metrics, handed_on: watch::Sender::new(None) })
+        let (created, handed_on) = (Timestamp::now(), watch::Sender::new(None));
+        Arc::new(Self { partition, log, metrics, created, handed_on })
     }
 
     /// Everything before `progress.next` has been handed on.
@@ -53,11 +56,11 @@ impl Lag {
         let end = self.log.bounds(self.partition).next;
         let behind = end.0.saturating_sub(progress.next.0);
         let now = Timestamp::now();
-        let since =
-            |time: Option<Timestamp>| time.map_or(0.0, |time| now.since(time).as_secs_f64());
+        let since = |time| now.since(time).as_secs_f64();
+        let applied = progress.append_time.unwrap_or(self.created);
         self.metrics.applied_offset.set(progress.next.0 as i64);
         self.metrics.lag_batches.set(behind as i64);
-        self.metrics.lag_seconds.set(if behind == 0 { 0.0 } else { since(progress.append_time) });
-        self.metrics.watermark_delay.set(since(progress.watermark));
+        self.metrics.lag_seconds.set(if behind == 0 { 0.0 } else { since(applied) });
+        self.metrics.watermark_delay.set(progress.watermark.map_or(0.0, since));
     }
 }

@@ -27,6 +27,9 @@ const MAX_UNACKNOWLEDGED: usize = 8;
 /// A keyframe is also due when the deltas since the last have become larger than it is, and by so much more:
 /// a new replica has to read them.
 const MIN_DELTA_BYTES: usize = 4 << 20;
+/// After a keyframe that did not get into the feed as a whole, the time until the next try; twice as long after
+/// each one more, up to the interval of keyframes.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// Bytes of the records of a feed. What a pair has is said once for both its sides within a record, so records are
 /// as large as the flush of a busy partition; packed, they take about half.
 const FEED_LIMITS: FeedLimits =
@@ -47,7 +50,7 @@ pub struct Feed {
     log: Arc<dyn Log>,
     flush_interval: Duration,
     keyframe_interval: Duration,
-    /// Partitions whose first keyframe has been written.
+    /// Partitions whose first keyframe is in the feed.
     ready: Arc<AtomicU32>,
 }
 
@@ -57,7 +60,7 @@ impl Feed {
         Self { log, flush_interval, keyframe_interval, ready: Arc::default() }
     }
 
-    /// Partitions that have been recovered and have written their first keyframe.
+    /// Partitions that have been recovered and whose first keyframe is in the feed.
     pub fn ready_partitions(&self) -> u32 {
         self.ready.load(SeqCst)
     }
@@ -84,6 +87,9 @@ impl Target {
                     runtime: runtime.clone(),
                     shutdown: shutdown.clone(),
                     last_keyframe: Instant::now(),
+                    retry: None,
+                    ready: false,
+                    fits: true,
                     keyframe_bytes: 0,
                     delta_bytes: 0,
                 }))
@@ -105,9 +111,24 @@ pub(crate) struct FeedOutput {
     runtime: Handle,
     shutdown: CancellationToken,
     last_keyframe: Instant,
+    /// Set if a keyframe did not get into the feed as a whole. Until another has, one is wanted.
+    retry: Option<Retry>,
+    /// Whether its first keyframe is in the feed.
+    ready: bool,
+    /// Whether each entity fitted into a record when there was a keyframe last.
+    fits: bool,
     /// Of the last keyframe, and of the deltas since.
     keyframe_bytes: usize,
     delta_bytes: usize,
+}
+
+/// A keyframe to be tried again.
+#[derive(Debug, Clone, Copy)]
+struct Retry {
+    /// When the last try ended.
+    since: Instant,
+    /// How long to wait from then on.
+    pause: Duration,
 }
 
 impl Output {
@@ -119,7 +140,7 @@ impl Output {
         }
     }
 
-    /// Whether it goes to views elsewhere; then so do the purchases come from elsewhere.
+    /// Whether it goes to views elsewhere; then the purchases come through other processes, too.
     pub(crate) fn is_feed(&self) -> bool {
         matches!(self, Self::Feed(_))
     }
@@ -132,24 +153,27 @@ impl Output {
         }
     }
 
-    /// The partition has been recovered: hands on everything.
-    pub(crate) fn recovered(&mut self, state: &mut Aggregator) {
+    /// The partition has been recovered: hands on everything. Gives whether all of it is in the view, or known
+    /// to be in the feed; otherwise the next flushes see to that.
+    pub(crate) fn recovered(&mut self, state: &mut Aggregator) -> bool {
         match self {
             Self::View { writer, .. } => {
                 state.flush_all(writer);
                 writer.ready();
+                true
             }
-            Self::Feed(output) => {
-                output.keyframe(state);
-                output.feed.ready.fetch_add(1, SeqCst);
-            }
+            Self::Feed(output) => output.keyframe(state),
         }
     }
 
-    /// Hands on what has changed.
-    pub(crate) fn flush(&mut self, state: &mut Aggregator) {
+    /// Hands on what has changed. Gives whether everything that has been applied is handed on now, as
+    /// [`Output::recovered`] does.
+    pub(crate) fn flush(&mut self, state: &mut Aggregator) -> bool {
         match self {
-            Self::View { writer, .. } => state.flush(writer),
+            Self::View { writer, .. } => {
+                state.flush(writer);
+                true
+            }
             Self::Feed(output) => output.flush(state),
         }
     }
@@ -176,44 +200,90 @@ impl FeedOutput {
     }
 
     /// A delta; and when it is time, everything. A delta just before makes the keyframe free for all
-    /// replicas that follow.
-    fn flush(&mut self, state: &mut Aggregator) {
-        if !self.writer.wants_keyframe() {
-            let progress = *state.progress();
-            let mut sending = Sending::new(self);
-            state.flush(&mut sending.writer.delta(&progress, |record| sending.queue.send(record)));
-            let (outcome, bytes) = (sending.queue.finish(), sending.queue.bytes);
-            self.delta_bytes += bytes;
-            if outcome.is_err() {
-                self.writer.lost();
-            }
+    /// replicas that follow. Gives whether everything is in the feed.
+    fn flush(&mut self, state: &mut Aggregator) -> bool {
+        if self.writer.wants_keyframe() {
+            let pauses = self.retry.is_some_and(|retry| retry.since.elapsed() < retry.pause);
+            return !pauses && self.keyframe(state);
         }
-        if self.writer.wants_keyframe()
+        let complete = self.delta(state);
+        let due = self.writer.wants_keyframe()
             || self.last_keyframe.elapsed() >= self.feed.keyframe_interval
-            || self.delta_bytes > MIN_DELTA_BYTES + self.keyframe_bytes
-        {
-            self.keyframe(state);
+            || self.delta_bytes > MIN_DELTA_BYTES + self.keyframe_bytes;
+        (due && self.keyframe(state)) || complete
+    }
+
+    /// What has changed. Gives whether all of it is in the feed.
+    fn delta(&mut self, state: &mut Aggregator) -> bool {
+        let progress = *state.progress();
+        let mut sending = Sending::new(self);
+        state.flush(&mut sending.writer.delta(&progress, |record| sending.queue.send(record)));
+        let (sent, bytes) = (sending.queue.finish(), sending.queue.bytes);
+        self.delta_bytes += bytes;
+        match sent {
+            Sent::InFeed(_) => !self.writer.wants_keyframe(),
+            Sent::Queued => false,
+            Sent::Lost => {
+                self.writer.lost();
+                false
+            }
         }
     }
 
-    fn keyframe(&mut self, state: &mut Aggregator) {
+    /// Everything. Gives whether all of it is in the feed.
+    fn keyframe(&mut self, state: &mut Aggregator) -> bool {
         self.last_keyframe = Instant::now();
         let progress = *state.progress();
         let mut sending = Sending::new(self);
         state.flush_all(
             &mut sending.writer.keyframe(&progress, |record| sending.queue.send(record)),
         );
-        let (outcome, bytes) = (sending.queue.finish(), sending.queue.bytes);
+        let (sent, bytes) = (sending.queue.finish(), sending.queue.bytes);
         (self.keyframe_bytes, self.delta_bytes) = (bytes, 0);
-        match outcome {
-            Ok(_) if self.writer.wants_keyframe() => tracing::error!(
-                partition = self.partition.0,
+        let complete = match sent {
+            // Without a record there is no end either: the first one would have been too long.
+            Sent::InFeed(first) => {
+                let fits = first.is_some_and(|first| self.writer.keyframe_acknowledged(first));
+                self.report_fit(fits);
+                fits
+            }
+            Sent::Queued => return false,
+            Sent::Lost => {
+                self.writer.lost();
+                false
+            }
+        };
+        self.note_keyframe(complete);
+        complete
+    }
+
+    /// Says so if an entity no longer fits into a record, or all do again.
+    fn report_fit(&mut self, fits: bool) {
+        let partition = self.partition.0;
+        match (self.fits, fits) {
+            (true, false) => tracing::error!(
+                partition,
                 "no keyframe: what is said of one store or item is longer than a record may be; a smaller \
-                 --max-k makes it shorter"
+                 --max-k makes it shorter. Replicas get nothing new until it fits"
             ),
-            Ok(Some(begins_at)) => self.writer.keyframe_acknowledged(begins_at),
-            Ok(None) | Err(Lost) => self.writer.lost(),
+            (false, true) => tracing::info!(partition, "keyframes are complete again"),
+            _ => {}
         }
+        self.fits = fits;
+    }
+
+    /// Takes note of a keyframe, and of whether it got into the feed as a whole.
+    fn note_keyframe(&mut self, complete: bool) {
+        if complete {
+            self.retry = None;
+            if !std::mem::replace(&mut self.ready, true) {
+                self.feed.ready.fetch_add(1, SeqCst);
+            }
+            return;
+        }
+        let pause = self.retry.map_or(FIRST_PAUSE, |retry| retry.pause * 2);
+        let pause = pause.min(self.feed.keyframe_interval);
+        self.retry = Some(Retry { since: Instant::now(), pause });
     }
 }
 
@@ -232,9 +302,8 @@ impl<'a> Sending<'a> {
             runtime,
             shutdown,
             unacknowledged: VecDeque::new(),
-            first: None,
             bytes: 0,
-            lost: false,
+            sent: Sent::InFeed(None),
         };
         Self { writer, queue }
     }
@@ -248,14 +317,22 @@ struct Queue<'a> {
     runtime: &'a Handle,
     shutdown: &'a CancellationToken,
     unacknowledged: VecDeque<BoxFuture<'static, Result<Offset, AppendError>>>,
-    first: Option<Offset>,
     /// Of all records.
     bytes: usize,
-    lost: bool,
+    sent: Sent,
 }
 
-/// A record will not be in the feed.
-struct Lost;
+/// What is known of the records of a flush.
+#[derive(Debug, Clone, Copy)]
+enum Sent {
+    /// All are in the feed, the first of them here; `None` if there are none.
+    InFeed(Option<Offset>),
+    /// The job ends, and nobody waits for them. They are queued in their order, and so is what is sent after
+    /// them; so this is no gap, and a keyframe would only be more to queue.
+    Queued,
+    /// One will not be in the feed.
+    Lost,
+}
 
 impl Queue<'_> {
     fn send(&mut self, record: Bytes) {
@@ -271,21 +348,24 @@ impl Queue<'_> {
         let Some(append) = self.unacknowledged.pop_front() else { return };
         match self.runtime.block_on(self.shutdown.run_until_cancelled(append)) {
             Some(Ok(offset)) => {
-                self.first.get_or_insert(offset);
+                if let Sent::InFeed(first) = &mut self.sent {
+                    first.get_or_insert(offset);
+                }
             }
             Some(Err(error)) => {
                 tracing::warn!(partition = self.partition.0, %error, "a record of the feed is lost");
-                self.lost = true;
+                self.sent = Sent::Lost;
             }
-            None => self.lost = true,
+            None if matches!(self.sent, Sent::InFeed(_)) => self.sent = Sent::Queued,
+            None => {}
         }
     }
 
-    /// Waits for all; gives the offset of the first.
-    fn finish(&mut self) -> Result<Option<Offset>, Lost> {
+    /// Waits for all.
+    fn finish(&mut self) -> Sent {
         while !self.unacknowledged.is_empty() {
             self.acknowledge();
         }
-        if self.lost { Err(Lost) } else { Ok(self.first) }
+        self.sent
     }
 }

@@ -110,7 +110,7 @@ struct Running {
     /// state falls out as the stream goes on, and it does not.
     full: bool,
     last_flush: Instant,
-    /// Next offset as of the last flush.
+    /// Next offset as of the last flush that handed on everything.
     flushed: Offset,
     last_save: Instant,
     last_measure: Instant,
@@ -175,16 +175,18 @@ impl Running {
                 return Ok(false);
             }
         }
-        self.worker.output.recovered(&mut self.state);
-        self.flushed = self.state.progress().next;
-        self.worker.lag.handed_on(self.state.progress());
+        let handed_on = self.worker.output.recovered(&mut self.state);
+        if handed_on {
+            self.note_handed_on();
+        }
         self.worker.metrics.partition.checkpoint_age.reset();
         self.worker.metrics.partition.checkpoint_bytes.set(self.saved.bytes() as i64);
         tracing::info!(
             partition = self.worker.partition.0,
-            replayed = self.flushed.0.saturating_sub(from.0),
+            replayed = self.state.progress().next.0.saturating_sub(from.0),
             took_ms = started.elapsed().as_millis() as u64,
-            "partition ready"
+            "{}",
+            if handed_on { "partition ready" } else { "partition recovered, but not handed on" }
         );
         Ok(true)
     }
@@ -330,7 +332,7 @@ impl Running {
                 output = output.name(),
                 "counting stops: as much as --max-side-bytes allows waits for the topic of this side output"
             ),
-            (Some(_), None) => tracing::info!(partition, "counting goes on"),
+            (Some(_), None) if !self.full => tracing::info!(partition, "counting goes on"),
             _ => {}
         }
         self.held_up = full;
@@ -391,14 +393,21 @@ impl Running {
     }
 
     fn flush(&mut self) {
-        let started = Instant::now();
-        let metrics = &self.worker.metrics.partition;
-        metrics.flush_dirty_pairs.observe(self.state.unflushed() as f64);
-        self.worker.output.flush(&mut self.state);
+        let (started, changed) = (Instant::now(), self.state.unflushed());
+        let handed_on = self.worker.output.flush(&mut self.state);
         self.last_flush = Instant::now();
-        self.flushed = self.state.progress().next;
-        metrics.flush_duration.observe(started.elapsed().as_secs_f64());
+        let metrics = &self.worker.metrics.partition;
         metrics.live_pairs.set(self.state.pairs() as i64);
+        if handed_on {
+            metrics.flush_dirty_pairs.observe(changed as f64);
+            metrics.flush_duration.observe(started.elapsed().as_secs_f64());
+            self.note_handed_on();
+        }
+    }
+
+    /// Everything that has been applied has been handed on.
+    fn note_handed_on(&mut self) {
+        self.flushed = self.state.progress().next;
         self.worker.lag.handed_on(self.state.progress());
     }
 

@@ -13,7 +13,7 @@ use super::{PATIENCE, metric};
 /// A job that runs.
 pub(crate) struct Running {
     pub(crate) metrics: Metrics,
-    feed: Feed,
+    pub(crate) feed: Feed,
     stop: CancellationToken,
     job: JoinHandle<Result<(), JobError>>,
 }

@@ -26,7 +26,7 @@ use window::{Config, WindowKind};
 pub(crate) const STORES: u32 = 9;
 pub(crate) const ITEMS: u64 = 25;
 /// How long a test waits for what must come.
-const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(crate) fn partitions(count: u32) -> PartitionCount {
     PartitionCount::new(count).expect("valid")

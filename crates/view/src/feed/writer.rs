@@ -122,12 +122,14 @@ impl FeedWriter {
     }
 
     /// All records of a keyframe have been appended, the first of them at `begins_at` in the feed: this is
-    /// where new replicas start from now on. It is passed over while a keyframe is wanted: one that had an entity that fits
-    /// no record has no end, and replicas go on starting at the one before.
-    pub fn keyframe_acknowledged(&mut self, begins_at: Offset) {
-        if !self.wants_keyframe() {
+    /// where new replicas start from now on. Gives `false` if they do not, as it had an entity that fits no record:
+    /// it has no end then, and replicas go on starting at the one before.
+    pub fn keyframe_acknowledged(&mut self, begins_at: Offset) -> bool {
+        let complete = !self.wants_keyframe();
+        if complete {
             self.keyframe = Some(begins_at);
         }
+        complete
     }
 
     /// A record will not be appended: replicas would miss it, so the next flush has to be a keyframe.
