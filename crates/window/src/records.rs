@@ -319,7 +319,7 @@ pub(crate) fn narrow_bound(bound: Rank) -> u16 {
 /// The lanes, as bits, in which `counts` is above `bounds`, and those in which it is the same and not 0.
 #[inline]
 fn compare(counts: &Lanes, bounds: &Lanes) -> (u16, u16) {
-    // Two bits of a lane of its own each, which are gathered at once: vector instructions for the compiler.
+    // Each lane gives two bits of its own; without branches, so that the compiler makes vector instructions.
     let gathered = (0..LANES).fold(0, |gathered, lane| {
         let (count, bound) = (counts[lane], bounds[lane]);
         let above = if count > bound { 1 << lane } else { 0_u16 };

@@ -287,6 +287,9 @@ fn any_purchase(stores: u32, items: u64) -> impl Strategy<Value = Purchase> {
         12 => 0_u32..4,
         1 => Just(u32::MAX),
         1 => Just(1 << 31),
+        // Counts up to 65,535 are kept in another way than greater ones, and so are the bounds next to them.
+        1 => 65_530_u32..65_540,
+        1 => Just(32_768),
     ];
     let line =
         (0..items, quantity).prop_map(|(item, quantity)| Line { item: ItemId(item), quantity });
