@@ -127,17 +127,17 @@ pub struct SideOutputMetrics {
 /// The metrics of one partition of the job.
 #[derive(Debug, Clone)]
 pub struct JobPartitionMetrics {
-    /// Everything before this offset is applied.
+    /// Everything before this offset is handed on.
     pub applied_offset: IntGauge,
     /// Purchases applied.
     pub purchases: IntCounter,
     /// Lines applied.
     pub lines: IntCounter,
-    /// Batches in the log and not applied.
+    /// Batches in the log that are not handed on.
     pub lag_batches: IntGauge,
     /// Seconds behind, by append time.
     pub lag_seconds: Gauge,
-    /// Seconds from the watermark to the append time of the batch applied last.
+    /// Seconds that the watermark is behind the clock.
     pub watermark_delay: Gauge,
     /// Records that could not be decoded.
     pub dead_lettered: IntCounter,
@@ -147,13 +147,13 @@ pub struct JobPartitionMetrics {
     pub duplicate_purchases: IntCounter,
     /// Purchases applied before, by idempotency key.
     pub duplicate_keys: IntCounter,
-    /// Pairs with counts in some open window.
+    /// All pairs ever seen.
     pub live_pairs: IntGauge,
     /// Bytes of state.
     pub state_bytes: IntGauge,
     /// Seconds of a flush.
     pub flush_duration: Histogram,
-    /// Entities handed on by a flush.
+    /// Changed pairs that may have a row in the view, in one flush.
     pub flush_dirty_pairs: Histogram,
     /// Since the last checkpoint.
     pub checkpoint_age: Age,

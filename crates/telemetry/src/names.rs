@@ -82,7 +82,7 @@ metrics! {
     JOB_LAG_BATCHES = "topline_job_lag_batches",
         "Batches in the log that are not applied yet, by partition.";
     JOB_LAG_SECONDS = "topline_job_lag_seconds",
-        "Age of the batch applied last, by its append time; 0 when nothing is left to apply.";
+        "Age of the batch applied last, by its append time, or else of the worker; 0 when nothing is left to apply.";
     JOB_WATERMARK_DELAY = "topline_job_watermark_delay_seconds",
         "How far the watermark is behind the clock of the machine, by partition.";
     JOB_LATE = "topline_job_late_total",
@@ -100,13 +100,13 @@ metrics! {
     JOB_DUPLICATE_KEYS = "topline_job_duplicate_keys_total",
         "Purchases skipped because their idempotency key had been applied, by partition.";
     JOB_LIVE_PAIRS = "topline_job_live_pairs",
-        "Pairs of a store and an item that are counted, by partition.";
+        "All pairs of a store and an item ever seen, by partition.";
     JOB_STATE_BYTES = "topline_job_state_bytes",
         "Memory held by the state of the windows, by partition.";
     JOB_FLUSH_DURATION = "topline_job_flush_duration_seconds",
         "Time to hand on what has changed, by partition.";
     JOB_FLUSH_DIRTY_PAIRS = "topline_job_flush_dirty_pairs",
-        "Pairs of a store and an item whose counts one flush handed on, by partition.";
+        "Changed pairs of a store and an item that may have a row in the view, in one flush, by partition.";
     JOB_CHECKPOINT_AGE = "topline_job_checkpoint_age_seconds",
         "Time since the last checkpoint was committed (or loaded), by partition.";
     JOB_CHECKPOINT_DURATION = "topline_job_checkpoint_duration_seconds",
