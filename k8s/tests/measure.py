@@ -81,15 +81,16 @@ def reading(system, component):
 
 
 def one_of_each(manifests):
-    """The overlay, cut down to one pod of each workload."""
+    """The overlay, cut down to one pod of each workload; the worker has all partitions, and may hold what it likes."""
     for scaler in manifests.of("HorizontalPodAutoscaler"):
         scaler["spec"]["minReplicas"] = 1
     for kind in ("StatefulSet", "Deployment"):
         for workload in manifests.of(kind):
             workload["spec"]["replicas"] = 1
-            for variable in workload["spec"]["template"]["spec"]["containers"][0].get("env", []):
-                if variable["name"] == "TOPLINE_WORKERS":
-                    variable["value"] = "1"
+            (container,) = workload["spec"]["template"]["spec"]["containers"]
+            if workload["metadata"]["labels"]["app.kubernetes.io/component"] == "job":
+                unlimited = [v for v in container["env"] if not v["name"].startswith("TOPLINE_MAX_")]
+                container["env"] = [{**v, "value": "1"} if v["name"] == "TOPLINE_WORKERS" else v for v in unlimited]
     setup = manifests.named("Job", "topline-setup")["spec"]["template"]["spec"]["containers"][0]
     setup["args"] = [a for a in setup["args"] if not a.startswith("--register-spu") or "=5001=" in a]
     return manifests

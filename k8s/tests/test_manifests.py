@@ -1,5 +1,6 @@
 """What can be told from the rendered manifests alone: that their parts fit together."""
 
+import json
 import os
 import re
 import unittest
@@ -7,6 +8,20 @@ import unittest
 from manifests import WORKLOADS, Manifests, selects
 
 OVERLAYS = {name: Manifests(f"{os.environ['RENDERED']}/{name}.yaml") for name in ("kind", "kind-full", "kind-tls", "eks", "eks-full", "eks-tls")}
+
+
+# Of docs/kubernetes.md, "Sizing", in bytes.
+WORKER, WORKER_PAIR, LINE, KEY = 54e6, 450, 8, 64
+REPLICA, REPLICA_PAIR, RENDERED = 40e6, 240, 256 << 20
+BULK, CONNECTIONS = 500e6, 8192
+# The part of a memory limit that a full state may take.
+USABLE = 0.9
+
+
+def memory_limit(pod):
+    """In bytes."""
+    number, unit = re.fullmatch(r"(\d+)(Mi|Gi)", pod.container["resources"]["limits"]["memory"]).groups()
+    return int(number) << {"Mi": 20, "Gi": 30}[unit]
 
 
 class Overlay:
@@ -74,6 +89,38 @@ class Overlay:
             (container,) = workload["spec"]["template"]["spec"]["containers"]
             (workers,) = [e["value"] for e in container["env"] if e["name"] == "TOPLINE_WORKERS"]
             self.assertEqual(workers, str(workload["spec"]["replicas"]), workload["metadata"]["name"])
+
+    def test_what_a_worker_may_hold_fits_its_memory(self):
+        """And what all workers may hold that of a replica: a full worker stops counting before anybody is killed."""
+        pods = self.manifests.pods()
+        workers, replicas = ([pod for pod in pods if pod.component == component] for component in ("job", "query"))
+        self.assertTrue(workers and replicas)
+        limits = {tuple(self.environment(pod, f"TOPLINE_MAX_{name}") for name in ("PAIRS", "PANE_ENTRIES", "KEYS")) for pod in workers}
+        self.assertEqual(len(limits), 1, "a worker and its standby hold the same")
+        ((pairs, entries, keys),) = limits
+        for pod in workers:
+            partitions = self.environment(pod, "TOPLINE_PARTITIONS")
+            of_one = -(-partitions // self.environment(pod, "TOPLINE_WORKERS"))
+            full = WORKER + of_one * (WORKER_PAIR * pairs + LINE * entries + KEY * keys)
+            self.assertLessEqual(full, USABLE * memory_limit(pod), pod.name)
+        for pod in replicas:
+            full = REPLICA + REPLICA_PAIR * pairs * self.environment(pod, "TOPLINE_PARTITIONS") + RENDERED
+            self.assertLessEqual(full, USABLE * memory_limit(pod), pod.name)
+
+    def test_what_clients_may_send_fits_the_memory_of_ingest(self):
+        longest = {"ItemID": str(2**64 - 1), "numberOfItems:": 2**32 - 1}
+        purchase = json.dumps({"items": [longest] * 1000}, indent=4)
+        found = [pod for pod in self.manifests.pods() if pod.component == "ingest"]
+        self.assertTrue(found)
+        for pod in found:
+            body = self.environment(pod, "TOPLINE_MAX_PURCHASE_BYTES")
+            self.assertGreaterEqual(body, len(purchase), pod.name)
+            self.assertEqual(self.environment(pod, "TOPLINE_MAX_BULK_REQUESTS"), 16, "BULK is of so many")
+            self.assertLessEqual(BULK + CONNECTIONS * 2 * body, memory_limit(pod), pod.name)
+
+    def environment(self, pod, name):
+        """A number that the manifests set."""
+        return int(self.manifests.environment(pod)[name])
 
     def test_setup_registers_the_spus_there_are(self):
         setup = self.manifests.named("Job", "topline-setup")["spec"]["template"]["spec"]["containers"][0]["args"]
@@ -179,7 +226,10 @@ class KindFull(Kind):
 class Tls:
     def test_the_way_in_speaks_tls(self):
         for component in self.secured:
-            self.assertTrue(all(p.has_certificate for p in self.manifests.pods() if p.component == component), component)
+            pods = [pod for pod in self.manifests.pods() if pod.component == component]
+            self.assertTrue(pods, component)
+            for pod in pods:
+                self.assertTrue(pod.has_certificate, pod.name)
 
 
 class KindTls(Tls, Kind):
