@@ -13,8 +13,8 @@ OVERLAYS = {name: Manifests(f"{os.environ['RENDERED']}/{name}.yaml") for name in
 # Of docs/kubernetes.md, "Sizing", in bytes.
 WORKER, WORKER_PAIR, LINE, KEY = 54e6, 450, 8, 64
 REPLICA, REPLICA_PAIR, RENDERED = 40e6, 240, 256 << 20
-BULK, CONNECTIONS = 500e6, 8192
-# The part of a memory limit that a full state may take.
+BULK, BODY, CONNECTION = 500e6, 131072, 570e3
+# The part of a memory limit that may be taken.
 USABLE = 0.9
 
 
@@ -115,8 +115,10 @@ class Overlay:
         for pod in found:
             body = self.environment(pod, "TOPLINE_MAX_PURCHASE_BYTES")
             self.assertGreaterEqual(body, len(purchase), pod.name)
+            self.assertEqual(body, BODY, "CONNECTION is of such bodies")
             self.assertEqual(self.environment(pod, "TOPLINE_MAX_BULK_REQUESTS"), 16, "BULK is of so many")
-            self.assertLessEqual(BULK + CONNECTIONS * 2 * body, memory_limit(pod), pod.name)
+            full = BULK + CONNECTION * self.environment(pod, "TOPLINE_MAX_CONNECTIONS")
+            self.assertLessEqual(full, USABLE * memory_limit(pod), pod.name)
 
     def environment(self, pod, name):
         """A number that the manifests set."""
