@@ -11,14 +11,17 @@ use common::{
     eventually,
     sales::{Request, Sale},
 };
-use fluvio_log::{Cluster, Topic};
+use fluvio_log::{Cluster, ClusterError, Topic};
 use fluvio_testing::TestCluster;
 use tokio::runtime::Runtime;
 
 const WAIT: Duration = Duration::from_mins(1);
+/// How long a topic made anew may take, and how often it is tried.
+const WAIT_ANEW: Duration = Duration::from_secs(20);
+const TRIES: usize = 4;
 
 /// The topic of the purchases, of which the cluster keeps little.
-fn make_topic(runtime: &Runtime, cluster: &Cluster) {
+fn make_topic(runtime: &Runtime, cluster: &Cluster, wait: Duration) -> Result<(), ClusterError> {
     let topic = Topic {
         name: "purchases".to_owned(),
         partitions: 1,
@@ -27,7 +30,21 @@ fn make_topic(runtime: &Runtime, cluster: &Cluster) {
         max_partition_bytes: Some(16 << 10),
         segment_bytes: 8 << 10,
     };
-    runtime.block_on(fluvio_log::setup(cluster, &[], &[topic], WAIT)).expect("made");
+    runtime.block_on(fluvio_log::setup(cluster, &[], &[topic], wait))
+}
+
+/// Deletes the topic and makes it anew. What the servers still say of the old one can reach the SC after the new one
+/// is there, which then never gets online; another one does.
+fn make_topic_anew(runtime: &Runtime, cluster: &Cluster) {
+    for _ in 0..TRIES {
+        runtime.block_on(cluster.delete_topic("purchases")).expect("deleted");
+        match make_topic(runtime, cluster, WAIT_ANEW) {
+            Ok(()) => return,
+            Err(ClusterError::NotReady { .. }) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+    panic!("a topic made anew does not get online in {TRIES} tries");
 }
 
 /// Sells so many items, and gives the position.
@@ -70,7 +87,7 @@ fn what_is_gone_is_not_passed_over() {
     setup(&servers, "other", &["--partitions", "1"]);
     let cluster = Cluster::new(&servers.address(), None).expect("no TLS");
     let runtime = Runtime::new().expect("threads");
-    make_topic(&runtime, &cluster);
+    make_topic(&runtime, &cluster, WAIT).expect("made");
     let data = tempfile::tempdir().unwrap();
     let ingest = front(&servers, "ingest");
     sell(&ingest, 0, 10);
@@ -99,8 +116,7 @@ fn what_is_gone_is_not_passed_over() {
     drop(ingest);
 
     // Another topic of the same name, that has less than the checkpoint.
-    runtime.block_on(cluster.delete_topic("purchases")).expect("deleted");
-    make_topic(&runtime, &cluster);
+    make_topic_anew(&runtime, &cluster);
     let ingest = front(&servers, "ingest");
     sell(&ingest, 0, 10);
     let ahead = refused(&servers, data.path(), &[]);
