@@ -36,24 +36,24 @@ pub enum ServerError {
     #[error("'{0}' has no certificate to check: a CA certificate is for an address with https://")]
     NotEncrypted(String),
     /// The file with the authority's certificate cannot be used.
-    #[error("{}: {source}: a PEM file with the certificate of an authority is needed", path.display())]
+    #[error("{}: {problem}: a PEM file with the certificate of an authority is needed", path.display())]
     Authority {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        source: pem::Error,
+        problem: pem::Error,
     },
     /// A certificate of the file is not one of an authority.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {problem}", path.display())]
     Certificate {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        source: rustls::Error,
+        problem: rustls::Error,
     },
     /// TLS cannot be set up.
     #[error(
-        "TLS cannot be set up with this system's certificates: {0}; name an authority's with --ca-cert"
+        "TLS cannot be set up with this system's certificates: name an authority's with --ca-cert"
     )]
     Tls(#[from] rustls::Error),
 }
@@ -112,13 +112,13 @@ fn tls_with(roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
 }
 
 fn roots(path: &Path) -> Result<RootCertStore, ServerError> {
-    let authority = |source| ServerError::Authority { path: path.to_owned(), source };
+    let authority = |problem| ServerError::Authority { path: path.to_owned(), problem };
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(path).map_err(authority)? {
         let certificate = certificate.map_err(authority)?;
         roots
             .add(certificate)
-            .map_err(|source| ServerError::Certificate { path: path.to_owned(), source })?;
+            .map_err(|problem| ServerError::Certificate { path: path.to_owned(), problem })?;
     }
     if roots.is_empty() { Err(authority(pem::Error::NoItemsFound)) } else { Ok(roots) }
 }

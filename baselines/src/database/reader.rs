@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use http_server::Condition;
 use model::{ItemId, StoreId};
 use tokio::sync::watch;
 use tokio_postgres::{Client, Config, Error, Statement};
@@ -17,6 +18,8 @@ use crate::contract::{Entry, Refusal};
 
 /// How long to wait after a failure before the next attempt to connect.
 const BACK_OFF: Duration = Duration::from_millis(500);
+
+const NO_CONNECTION: &str = "there is no connection to the database";
 
 const TOP_ITEMS: &str = "
     SELECT item_id, quantity FROM sold WHERE store_id = $1
@@ -78,11 +81,12 @@ pub struct Readers {
 }
 
 impl Readers {
-    /// Opens `count` connections, and keeps them open as long as this lives.
-    pub fn open(config: &Config, count: usize) -> Self {
+    /// Opens `count` connections, and keeps them open as long as this lives. Of the conditions that `connected`
+    /// gives, each holds while one of them is open.
+    pub fn open(config: &Config, count: usize, mut connected: impl FnMut() -> Condition) -> Self {
         let readers = (0..count).map(|_| {
             let (shown, reader) = watch::channel(None);
-            tokio::spawn(keep_open(config.clone(), shown));
+            tokio::spawn(keep_open(config.clone(), connected(), shown));
             reader
         });
         Self { readers: readers.collect(), turn: AtomicUsize::new(0) }
@@ -109,7 +113,7 @@ impl Readers {
         let turn = self.turn.fetch_add(1, Relaxed);
         let (before, from) = self.readers.split_at(turn % self.readers.len());
         let mut readers = from.iter().chain(before).filter_map(|reader| reader.borrow().clone());
-        readers.next().ok_or(Refusal::Unavailable("there is no connection to the database"))
+        readers.next().ok_or(Refusal::Unavailable(NO_CONNECTION))
     }
 }
 
@@ -119,16 +123,22 @@ fn unavailable(error: &Error) -> Refusal {
 }
 
 /// Keeps a connection open until nobody looks at it any more.
-async fn keep_open(config: Config, shown: watch::Sender<Option<Arc<Reader>>>) {
+async fn keep_open(
+    config: Config,
+    connected: Condition,
+    shown: watch::Sender<Option<Arc<Reader>>>,
+) {
     while !shown.is_closed() {
         match open(&config).await {
             Ok((reader, gone)) => {
                 shown.send_replace(Some(Arc::new(reader)));
+                connected.ready();
                 tokio::select! {
                     _ended = gone => {}
                     () = shown.closed() => {}
                 }
                 shown.send_replace(None);
+                connected.not_ready(NO_CONNECTION);
             }
             Err(error) => tracing::warn!(%error, "the database cannot be reached for reading"),
         }

@@ -51,19 +51,19 @@ pub struct DirectDatabase {
 }
 
 impl DirectDatabase {
-    /// Makes the tables where there are none, and opens the connections. `connected` holds while every
-    /// writer has one.
+    /// Makes the tables where there are none, and opens the connections. Of the conditions that
+    /// `connected` gives, each holds while one of them is open.
     ///
     /// # Errors
     /// If the database cannot be reached.
     pub async fn start(
         args: &DirectDatabaseArgs,
-        connected: impl FnMut() -> Condition,
+        mut connected: impl FnMut() -> Condition,
     ) -> Result<Self, tokio_postgres::Error> {
         create_schema(&args.database).await?;
         Ok(Self {
-            writers: Writers::start(args, connected),
-            readers: Readers::open(&args.database, args.readers as usize),
+            writers: Writers::start(args, &mut connected),
+            readers: Readers::open(&args.database, args.readers as usize, connected),
         })
     }
 }
