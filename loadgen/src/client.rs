@@ -1,10 +1,13 @@
 //! The HTTP client: what counts as acknowledged, what is tried again, what is given up.
 
-use std::time::Duration;
+use std::{error::Error, time::Duration};
 
 use bytes::Bytes;
 use model::{BusinessDate, Position};
-use reqwest::{RequestBuilder, Response, StatusCode, header};
+use reqwest::{
+    RequestBuilder, Response, StatusCode,
+    header::{self, HeaderMap},
+};
 use serde::Deserialize;
 
 use crate::{Basket, Entry, List, Server};
@@ -216,7 +219,7 @@ impl Client {
             let (cause, asked) = match request().send().await {
                 Ok(response) if !worth_another_attempt(response.status()) => return Ok(response),
                 Ok(response) => {
-                    let asked = retry_after(&response);
+                    let asked = retry_after(response.headers());
                     (refusal(response).await.to_string(), asked)
                 }
                 Err(error) => (causes(&error), None),
@@ -235,21 +238,21 @@ fn worth_another_attempt(status: StatusCode) -> bool {
 }
 
 /// How long the server asks to be left alone.
-pub(crate) fn retry_after(response: &Response) -> Option<Duration> {
-    let seconds = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
     Some(Duration::from_secs(seconds))
 }
 
 fn position_of(call: &str, response: &Response) -> Result<Position, Failure> {
     let malformed = |problem: String| Failure::Malformed { call: call.to_owned(), problem };
-    position_header(response)
+    position_header(response.headers())
         .map_err(malformed)?
         .ok_or_else(|| malformed(format!("no {POSITION} header")))
 }
 
 /// The position that an answer names, if it does.
-pub(crate) fn position_header(response: &Response) -> Result<Option<Position>, String> {
-    let Some(header) = response.headers().get(POSITION) else { return Ok(None) };
+pub(crate) fn position_header(headers: &HeaderMap) -> Result<Option<Position>, String> {
+    let Some(header) = headers.get(POSITION) else { return Ok(None) };
     let text = header.to_str().map_err(|_| format!("{POSITION} is not text"))?;
     text.parse().map(Some).map_err(|error| format!("{POSITION}: {error}"))
 }
@@ -268,10 +271,10 @@ pub(crate) fn message_of(body: &[u8]) -> String {
     }
 }
 
-/// The whole chain: reqwest shows only its outermost link.
-pub(crate) fn causes(error: &reqwest::Error) -> String {
+/// The whole chain: reqwest and hyper show only its outermost link.
+pub(crate) fn causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
-    let mut next = std::error::Error::source(error);
+    let mut next = error.source();
     while let Some(cause) = next {
         text.push_str(": ");
         text.push_str(&cause.to_string());

@@ -7,13 +7,13 @@ use std::{
     time::Duration,
 };
 
-use reqwest::{ClientBuilder, Url};
+use reqwest::{ClientBuilder, Url, header::HeaderValue};
 use rustls_platform_verifier::BuilderVerifierExt;
 use tokio_rustls::rustls::{
     self, ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier,
     crypto::ring,
     pki_types::{
-        CertificateDer,
+        CertificateDer, ServerName,
         pem::{self, PemObject},
     },
 };
@@ -22,8 +22,23 @@ use tokio_rustls::rustls::{
 #[derive(Debug, Clone)]
 pub struct Server {
     base: Arc<str>,
+    endpoint: Arc<Endpoint>,
+}
+
+/// Where connections to a server go, and what they say there.
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    /// Name or address, an IPv6 address without brackets.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// What the header `Host` says.
+    pub(crate) authority: HeaderValue,
+    /// What comes before each path.
+    pub(crate) prefix: String,
+    /// The name its certificate has to have, if it is to show one.
+    pub(crate) name: Option<ServerName<'static>>,
     /// Whom to trust. One for all clients: made for each, the system's authorities would be read each time.
-    tls: ClientConfig,
+    pub(crate) tls: Arc<ClientConfig>,
 }
 
 /// A server that cannot be asked.
@@ -66,15 +81,21 @@ impl Server {
     /// If the address or the file cannot be used, or an authority is given for plain `http`.
     pub fn new(url: &str, authority: Option<&Path>) -> Result<Self, ServerError> {
         let parsed = Url::parse(url).map_err(|_| ServerError::Url(url.to_owned()))?;
+        let none = || ServerError::Url(url.to_owned());
         let tls = match (parsed.scheme(), authority) {
-            _ if !parsed.has_host() => return Err(ServerError::Url(url.to_owned())),
+            _ if !parsed.has_host() || !parsed.username().is_empty() => return Err(none()),
             ("http", None) => tls_with(RootCertStore::empty())?,
             ("http", Some(_)) => return Err(ServerError::NotEncrypted(url.to_owned())),
             ("https", Some(path)) => tls_with(roots(path)?)?,
             ("https", None) => tls_builder()?.with_platform_verifier()?.with_no_client_auth(),
-            _ => return Err(ServerError::Url(url.to_owned())),
+            _ => return Err(none()),
         };
-        Ok(Self { base: url.trim_end_matches('/').into(), tls })
+        let endpoint = Endpoint::new(&parsed, tls).ok_or_else(none)?;
+        Ok(Self { base: url.trim_end_matches('/').into(), endpoint: Arc::new(endpoint) })
+    }
+
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
     }
 
     /// The URL of `path` there.
@@ -90,7 +111,31 @@ impl Server {
             .tcp_nodelay(true)
             .connect_timeout(connect_timeout)
             .timeout(timeout)
-            .tls_backend_preconfigured(self.tls.clone())
+            .tls_backend_preconfigured(ClientConfig::clone(&self.endpoint.tls))
+    }
+}
+
+impl Endpoint {
+    /// `None` if `url` names none.
+    fn new(url: &Url, tls: ClientConfig) -> Option<Self> {
+        let text = url.host_str()?;
+        let host = text.trim_matches(['[', ']']).to_owned();
+        let authority = match url.port() {
+            Some(port) => format!("{text}:{port}"),
+            None => text.to_owned(),
+        };
+        let name = match url.scheme() {
+            "https" => Some(ServerName::try_from(host.clone()).ok()?),
+            _ => None,
+        };
+        Some(Self {
+            host,
+            port: url.port_or_known_default()?,
+            authority: authority.parse().ok()?,
+            prefix: url.path().trim_end_matches('/').to_owned(),
+            name,
+            tls: Arc::new(tls),
+        })
     }
 }
 
@@ -129,12 +174,39 @@ mod tests {
 
     #[test]
     fn addresses_that_are_none_are_refused() {
-        for wrong in ["", "127.0.0.1:8080", "ftp://127.0.0.1", "http://", "unix:/run/topline"] {
+        for wrong in [
+            "",
+            "127.0.0.1:8080",
+            "ftp://127.0.0.1",
+            "http://",
+            "http://me@127.0.0.1",
+            "unix:/run/topline",
+        ] {
             let error = wrong.parse::<Server>().unwrap_err();
             assert!(matches!(error, ServerError::Url(_)), "{wrong}: {error}");
         }
         let server: Server = "http://127.0.0.1:8080/".parse().unwrap();
         assert_eq!(server.url("/v1/purchases"), "http://127.0.0.1:8080/v1/purchases");
+    }
+
+    #[test]
+    fn connections_go_to_where_the_address_says() {
+        let parts = |url: &str| {
+            let server: Server = url.parse().unwrap();
+            let Endpoint { host, port, authority, prefix, name, .. } = server.endpoint();
+            let authority = authority.to_str().unwrap().to_owned();
+            (host.clone(), *port, authority, prefix.clone(), name.is_some())
+        };
+        let expected = |host: &str, port, authority: &str, prefix: &str, tls| {
+            (host.to_owned(), port, authority.to_owned(), prefix.to_owned(), tls)
+        };
+        for (url, parts_of_it) in [
+            ("http://127.0.0.1:8080", expected("127.0.0.1", 8080, "127.0.0.1:8080", "", false)),
+            ("http://shop.example/", expected("shop.example", 80, "shop.example", "", false)),
+            ("http://[::1]:81/a/b/", expected("::1", 81, "[::1]:81", "/a/b", false)),
+        ] {
+            assert_eq!(parts(url), parts_of_it, "{url}");
+        }
     }
 
     #[test]

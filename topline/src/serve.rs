@@ -10,7 +10,8 @@ use clap::Args;
 use futures_util::future::BoxFuture;
 use http_server::{Condition, Readiness, RouteTable};
 use ingest::{Downstream, IngestArgs, IngestHandle};
-use model::{Offset, Partition, PartitionCount, Position};
+use log::EmbeddedConfig;
+use model::{Offset, Partition, PartitionCount, Position, parse_duration};
 use stream_job::{Job, Saturated, Target};
 use telemetry::Metrics;
 use tokio::{
@@ -48,6 +49,11 @@ pub(crate) struct ServerArgs {
     /// Partitions of the embedded log, 1 to 1024; fixed when the data directory is made
     #[arg(long, env = "TOPLINE_PARTITIONS", default_value = "4", value_parser = partitions)]
     pub(crate) partitions: PartitionCount,
+
+    /// Least time from one commit of the embedded log to the next while several partitions are written:
+    /// longer ones cost less CPU time, and purchases are answered later by up to as much
+    #[arg(long, env = "TOPLINE_COMMIT_INTERVAL", default_value = "2ms", value_parser = parse_duration)]
+    pub(crate) commit_interval: Duration,
 
     #[command(flatten)]
     pub(crate) stream: StreamArgs,
@@ -179,8 +185,11 @@ async fn open(
     metrics: &Metrics,
 ) -> anyhow::Result<(Stream, Arc<View>, Job)> {
     let job_config = args.job.config(data_dir.join("checkpoints"))?;
-    let stream =
-        Stream::open(&args.stream, data_dir.join("log"), args.partitions, &metrics.log).await?;
+    let log_config = EmbeddedConfig {
+        commit_interval: args.commit_interval,
+        ..EmbeddedConfig::new(data_dir.join("log"), args.partitions)
+    };
+    let stream = Stream::open(&args.stream, log_config, &metrics.log).await?;
     let log = stream.log();
     let view_config = ViewConfig {
         partitions: log.partitions(),

@@ -1,12 +1,12 @@
 //! The stream of a server: the embedded log, or topics of a Fluvio cluster.
 
-use std::{future::Future, path::PathBuf, pin::pin, sync::Arc, time::Duration};
+use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
 use anyhow::{anyhow, bail};
 use clap::Args;
 use fluvio_log::{Cluster, ClusterArgs, FluvioLog, FluvioLogConfig, Isolation};
 use log::{CommitObserver, EmbeddedConfig, EmbeddedLog, Log};
-use model::{Offset, Partition, PartitionCount, parse_duration};
+use model::{Offset, Partition, parse_duration};
 use stream_job::SideTopics;
 use telemetry::LogMetrics;
 use view::StreamEnd;
@@ -148,23 +148,20 @@ pub(crate) enum Stream {
 }
 
 impl Stream {
-    /// Opens the topic of the cluster, or else the log in `directory`, which gets so many partitions if it
-    /// is new.
+    /// Opens the topic of the cluster, or else the embedded log.
     ///
     /// # Errors
     /// If the data cannot be used, or the cluster is not ready in time.
     pub(crate) async fn open(
         args: &StreamArgs,
-        directory: PathBuf,
-        partitions: PartitionCount,
+        mut embedded: EmbeddedConfig,
         metrics: &LogMetrics,
     ) -> anyhow::Result<Self> {
         if args.cluster.fluvio.is_some() {
             return Ok(Self::Fluvio(args.topic(&args.purchases_topic).await?));
         }
-        let mut config = EmbeddedConfig::new(directory, partitions);
-        config.observer = Some(Arc::new(Commits(metrics.clone())));
-        let opened = tokio::task::spawn_blocking(move || EmbeddedLog::open(config)).await?;
+        embedded.observer = Some(Arc::new(Commits(metrics.clone())));
+        let opened = tokio::task::spawn_blocking(move || EmbeddedLog::open(embedded)).await?;
         Ok(Self::Embedded(opened?))
     }
 

@@ -19,7 +19,7 @@ use tokio::time::sleep;
 
 use super::{
     LoadError, Outcome, VerificationSummary,
-    connection::{Connection, Target},
+    connection::{Connection, Connections, Target},
     ledger::Ledger,
     request::Request,
 };
@@ -38,7 +38,7 @@ const POLL: Duration = Duration::from_millis(500);
 
 /// Refuses a server that has purchases already: what others sent would look like a difference.
 pub(crate) async fn ensure_fresh(target: &Arc<Target>, probe: Request) -> Result<(), LoadError> {
-    let connection = Connection::new(Arc::clone(target), 1).map_err(LoadError::client)?;
+    let mut connection = Connection::new(Arc::clone(target));
     let answer = connection.send(&probe, false).await;
     match answer.outcome {
         Outcome::Unknown => Ok(()),
@@ -133,10 +133,10 @@ async fn settle(
     unclear: Vec<Basket>,
     tally: &mut Tally,
 ) -> Result<Vec<Basket>, LoadError> {
-    let connection = Connection::new(Arc::clone(target), IN_FLIGHT).map_err(LoadError::client)?;
+    let connections = Connections::new(Arc::clone(target));
     let mut left = Vec::new();
     let mut answers =
-        stream::iter(unclear).map(|basket| again(&connection, basket)).buffer_unordered(IN_FLIGHT);
+        stream::iter(unclear).map(|basket| again(&connections, basket)).buffer_unordered(IN_FLIGHT);
     while let Some((basket, position)) = answers.next().await {
         match position {
             Some(position) => tally.acknowledged(&basket, &position),
@@ -146,10 +146,10 @@ async fn settle(
     Ok(left)
 }
 
-async fn again(connection: &Connection, basket: Basket) -> (Basket, Option<model::Position>) {
+async fn again(connections: &Connections, basket: Basket) -> (Basket, Option<model::Position>) {
     let request = Request::Post(basket.clone());
     for _ in 0..ATTEMPTS {
-        let answer = connection.send(&request, true).await;
+        let answer = connections.send(&request, true).await;
         if answer.outcome.is_success() {
             return (basket, answer.position);
         }

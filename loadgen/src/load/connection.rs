@@ -1,13 +1,27 @@
 //! One virtual client: one connection, and how what comes over it is judged.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{
+    Method, Response, StatusCode, Uri,
+    header::{self, HeaderValue, InvalidHeaderValue},
+};
 use model::{ItemId, Position, StoreId};
-use reqwest::{RequestBuilder, Response, StatusCode, header};
+use parking_lot::Mutex;
 use serde::Deserialize;
 
-use super::{Outcome, request::Request};
-use crate::{BulkAnswer, Server, client};
+use super::{
+    Outcome,
+    link::{Link, LinkError},
+    request::Request,
+};
+use crate::{
+    BulkAnswer, Server,
+    client::{self, causes},
+    server::Endpoint,
+};
 
 /// The longest time that a client waits because it was asked to.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -18,20 +32,51 @@ const MESSAGE: usize = 300;
 #[derive(Debug)]
 pub(crate) struct Target {
     server: Server,
-    token: Option<String>,
+    /// What the header `Authorization` of a POST says.
+    credentials: Option<HeaderValue>,
     timeout: Duration,
 }
 
 impl Target {
-    pub(crate) fn new(server: Server, token: Option<String>, timeout: Duration) -> Self {
-        Self { server, token, timeout }
+    /// Requests to `server`, each answered within `timeout`; POSTs show `token`.
+    ///
+    /// # Errors
+    /// If the token has characters that no header may have.
+    pub(crate) fn new(
+        server: Server,
+        token: Option<&str>,
+        timeout: Duration,
+    ) -> Result<Self, InvalidHeaderValue> {
+        let credentials = token.map(|token| HeaderValue::try_from(format!("Bearer {token}")));
+        Ok(Self { server, credentials: credentials.transpose()?, timeout })
     }
 }
 
 /// A client that has one request under way at a time, and keeps its connection.
 pub(crate) struct Connection {
-    http: reqwest::Client,
+    link: Link,
     target: Arc<Target>,
+}
+
+/// Clients for requests beside each other, as many as are under way.
+pub(crate) struct Connections {
+    idle: Mutex<Vec<Connection>>,
+    target: Arc<Target>,
+}
+
+impl Connections {
+    pub(crate) fn new(target: Arc<Target>) -> Self {
+        Self { idle: Mutex::default(), target }
+    }
+
+    /// Sends `request` once, as [`Connection::send`].
+    pub(crate) async fn send(&self, request: &Request, known: bool) -> Answer {
+        let idle = self.idle.lock().pop();
+        let mut connection = idle.unwrap_or_else(|| Connection::new(Arc::clone(&self.target)));
+        let answer = connection.send(request, known).await;
+        self.idle.lock().push(connection);
+        answer
+    }
 }
 
 /// What became of a request.
@@ -56,31 +101,22 @@ impl Answer {
         Self { outcome, status, message, pause: None, position: None, bulk: None }
     }
 
-    fn of_error(error: &reqwest::Error) -> Self {
-        Self::failed(Outcome::of_error(error), 0, &client::causes(error))
+    fn of_error(error: &LinkError) -> Self {
+        Self::failed(Outcome::of_error(error), 0, &causes(error))
     }
 }
 
 impl Connection {
-    /// A client that keeps up to `idle` connections while they are not in use.
-    ///
-    /// # Errors
-    /// If the HTTP client cannot be made.
-    pub(crate) fn new(target: Arc<Target>, idle: usize) -> reqwest::Result<Self> {
-        let http = target
-            .server
-            .http(target.timeout, target.timeout)
-            // Each request is one line of the figures: nothing is sent twice behind their back.
-            .retry(reqwest::retry::never())
-            .redirect(reqwest::redirect::Policy::none())
-            .pool_max_idle_per_host(idle)
-            .build()?;
-        Ok(Self { http, target })
+    /// A client that connects with its first request.
+    pub(crate) fn new(target: Arc<Target>) -> Self {
+        Self { link: Link::default(), target }
     }
 
     /// Sends `request` once. `known`: whether what it asks for is known to exist.
-    pub(crate) async fn send(&self, request: &Request, known: bool) -> Answer {
-        let response = match self.prepare(request).send().await {
+    pub(crate) async fn send(&mut self, request: &Request, known: bool) -> Answer {
+        let Target { server, timeout, .. } = &*self.target;
+        let prepared = self.target.prepare(request);
+        let response = match self.link.exchange(server.endpoint(), prepared, *timeout).await {
             Ok(response) => response,
             Err(error) => return Answer::of_error(&error),
         };
@@ -89,62 +125,80 @@ impl Connection {
             Request::Bulk(_) | Request::StoreItems(_) | Request::ItemStores(_) => StatusCode::OK,
         };
         if response.status() == expected {
-            accept(request, response).await
+            accept(request, &response)
         } else {
-            reject(response, known).await
-        }
-    }
-
-    fn prepare(&self, request: &Request) -> RequestBuilder {
-        let server = &self.target.server;
-        match request {
-            Request::StoreItems(StoreId(id)) => {
-                self.http.get(server.url(&format!("/items/store/{id}")))
-            }
-            Request::ItemStores(ItemId(id)) => {
-                self.http.get(server.url(&format!("/items/top10/{id}")))
-            }
-            Request::Post(basket) => self
-                .post(&basket.course_path(), "application/json")
-                .header(client::IDEMPOTENCY_KEY, &basket.key)
-                .body(basket.course_body()),
-            Request::Bulk(excerpt) => {
-                let mut body = Vec::new();
-                excerpt.baskets().iter().for_each(|basket| basket.write_ndjson(&mut body));
-                self.post("/v1/purchases", "application/x-ndjson").body(body)
-            }
-        }
-    }
-
-    fn post(&self, path: &str, content_type: &'static str) -> RequestBuilder {
-        let request =
-            self.http.post(self.target.server.url(path)).header(header::CONTENT_TYPE, content_type);
-        match &self.target.token {
-            Some(token) => request.bearer_auth(token),
-            None => request,
+            reject(&response, known)
         }
     }
 }
 
-/// Reads an answer with the right status to its end.
-async fn accept(request: &Request, response: Response) -> Answer {
-    let status = response.status().as_u16();
-    let position = client::position_header(&response);
-    let body = match response.bytes().await {
-        Ok(body) => body,
-        Err(error) => return Answer { status, ..Answer::of_error(&error) },
-    };
+impl Target {
+    fn prepare(&self, request: &Request) -> hyper::Request<Full<Bytes>> {
+        match request {
+            Request::StoreItems(StoreId(id)) => self.get(format_args!("/items/store/{id}")),
+            Request::ItemStores(ItemId(id)) => self.get(format_args!("/items/top10/{id}")),
+            Request::Post(basket) => {
+                let key = HeaderValue::try_from(&*basket.key).expect("keys are plain text");
+                let mut request =
+                    self.post(&basket.course_path(), "application/json", basket.course_body());
+                request.headers_mut().insert(client::IDEMPOTENCY_KEY, key);
+                request
+            }
+            Request::Bulk(excerpt) => {
+                let mut body = Vec::new();
+                excerpt.baskets().iter().for_each(|basket| basket.write_ndjson(&mut body));
+                self.post("/v1/purchases", "application/x-ndjson", body)
+            }
+        }
+    }
+
+    fn get(&self, path: fmt::Arguments<'_>) -> hyper::Request<Full<Bytes>> {
+        self.request(Method::GET, path, Bytes::new())
+    }
+
+    fn post(
+        &self,
+        path: &str,
+        content_type: &'static str,
+        body: impl Into<Bytes>,
+    ) -> hyper::Request<Full<Bytes>> {
+        let mut request = self.request(Method::POST, format_args!("{path}"), body.into());
+        let headers = request.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.extend(self.credentials.clone().map(|value| (header::AUTHORIZATION, value)));
+        request
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        path: fmt::Arguments<'_>,
+        body: Bytes,
+    ) -> hyper::Request<Full<Bytes>> {
+        let Endpoint { prefix, authority, .. } = self.server.endpoint();
+        let mut request = hyper::Request::new(Full::new(body));
+        *request.method_mut() = method;
+        let path = Bytes::from(format!("{prefix}{path}"));
+        *request.uri_mut() = Uri::from_maybe_shared(path).expect("paths of the calls are plain");
+        request.headers_mut().insert(header::HOST, authority.clone());
+        request
+    }
+}
+
+/// Reads an answer with the right status.
+fn accept(request: &Request, response: &Response<Bytes>) -> Answer {
+    let (status, body) = (response.status().as_u16(), response.body());
     let wrong = |problem: String| Answer::failed(Outcome::WrongBody, status, &problem);
     let mut bulk = None;
     let right = match request {
         Request::Post(_) => Ok(()),
-        Request::Bulk(_) => serde_json::from_slice(&body)
+        Request::Bulk(_) => serde_json::from_slice(body)
             .map(|answer| bulk = Some(answer))
             .map_err(|error| error.to_string()),
-        Request::StoreItems(_) => StoreItemsBody::check(&body),
-        Request::ItemStores(_) => ItemStoresBody::check(&body),
+        Request::StoreItems(_) => StoreItemsBody::check(body),
+        Request::ItemStores(_) => ItemStoresBody::check(body),
     };
-    match (right, position) {
+    match (right, client::position_header(response.headers())) {
         (Ok(()), Ok(position)) => {
             let outcome = Outcome::Success;
             Answer { outcome, status, message: String::new(), pause: None, position, bulk }
@@ -154,22 +208,17 @@ async fn accept(request: &Request, response: Response) -> Answer {
 }
 
 /// Reads an answer with another status than the contract has.
-async fn reject(response: Response, known: bool) -> Answer {
+fn reject(response: &Response<Bytes>, known: bool) -> Answer {
     let status = response.status();
-    let asked = client::retry_after(&response);
+    let asked = client::retry_after(response.headers());
     let outcome = if status == StatusCode::NOT_FOUND && !known {
         Outcome::Unknown
     } else {
         Outcome::of_status(status, asked.is_some())
     };
-    match response.bytes().await {
-        Ok(body) => {
-            let message = client::message_of(&body);
-            let pause = asked.map(|asked| asked.min(LONGEST_PAUSE));
-            Answer { pause, ..Answer::failed(outcome, status.as_u16(), &message) }
-        }
-        Err(error) => Answer { status: status.as_u16(), ..Answer::of_error(&error) },
-    }
+    let message = client::message_of(response.body());
+    let pause = asked.map(|asked| asked.min(LONGEST_PAUSE));
+    Answer { pause, ..Answer::failed(outcome, status.as_u16(), &message) }
 }
 
 /// The most entries of a list.

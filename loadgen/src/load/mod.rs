@@ -25,6 +25,7 @@ mod connection;
 mod csv_log;
 mod generator;
 mod ledger;
+mod link;
 mod outcome;
 mod pacer;
 mod recorder;

@@ -2,7 +2,9 @@
 
 use std::{error::Error, fmt, io};
 
-use reqwest::StatusCode;
+use hyper::StatusCode;
+
+use super::link::LinkError;
 
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,23 +67,23 @@ impl Outcome {
         }
     }
 
-    /// How a failure of the HTTP client is counted.
-    pub(crate) fn of_error(error: &reqwest::Error) -> Self {
-        // A connection that cannot be made in time is a failure to connect.
-        if error.is_connect() {
-            Self::Connect
-        } else if error.is_timeout() {
-            Self::TimeOut
-        } else if lost(error) {
-            Self::Reset
-        } else {
-            Self::Other
+    /// How a request without an answer is counted.
+    pub(crate) fn of_error(error: &LinkError) -> Self {
+        match error {
+            // A connection that cannot be made in time is a failure to connect.
+            LinkError::Connect(_) => Self::Connect,
+            LinkError::TimeOut(_) => Self::TimeOut,
+            LinkError::Http(error) if lost(error) => Self::Reset,
+            LinkError::Http(_) => Self::Other,
         }
     }
 }
 
 /// Whether the connection ended before all of the answer was there.
-fn lost(error: &reqwest::Error) -> bool {
+fn lost(error: &hyper::Error) -> bool {
+    if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
+        return true;
+    }
     let mut next = error.source();
     while let Some(cause) = next {
         if let Some(io) = cause.downcast_ref::<io::Error>() {
@@ -92,11 +94,6 @@ fn lost(error: &reqwest::Error) -> bool {
                     | io::ErrorKind::BrokenPipe
                     | io::ErrorKind::UnexpectedEof
             );
-        }
-        if let Some(hyper) = cause.downcast_ref::<hyper::Error>()
-            && (hyper.is_incomplete_message() || hyper.is_canceled() || hyper.is_closed())
-        {
-            return true;
         }
         next = cause.source();
     }

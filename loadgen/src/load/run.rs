@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use hyper::header::InvalidHeaderValue;
 use model::Timestamp;
 use tokio::{
     sync::{mpsc, watch},
@@ -63,6 +64,9 @@ pub enum LoadError {
     /// The address cannot be used.
     #[error(transparent)]
     Server(#[from] ServerError),
+    /// The token for POSTs cannot be sent.
+    #[error("the write token has characters that no HTTP header may have")]
+    Token(#[source] InvalidHeaderValue),
     /// The recording cannot be read.
     #[error(transparent)]
     Recording(#[from] ReplayError),
@@ -170,17 +174,19 @@ impl Running<'_> {
         let args = self.args;
         // Another name for each run, so that no purchase is taken for one of an earlier run.
         let key = format!("load-{:x}-{:x}", Timestamp::now().millis(), std::process::id());
-        let target =
-            |timeout| Arc::new(Target::new(self.server.clone(), args.write_token.clone(), timeout));
+        let target = |timeout| {
+            let target = Target::new(self.server.clone(), args.write_token.as_deref(), timeout);
+            target.map(Arc::new).map_err(LoadError::Token)
+        };
         // What is not measured may take its time.
-        let patient = target(args.timeout.max(PATIENCE));
+        let patient = target(args.timeout.max(PATIENCE))?;
         let source = self.source(&key).await?;
         if args.verify {
             check::ensure_fresh(&patient, Request::StoreItems(source.first_store())).await?;
         }
         let mut ledger = self.seed(&patient, &source).await?;
         let seeded = ledger.acknowledged;
-        let mut measured = self.measure(target(args.timeout), Arc::new(source), outputs).await?;
+        let mut measured = self.measure(target(args.timeout)?, Arc::new(source), outputs).await?;
         for brought in &mut measured.brought {
             ledger.merge(std::mem::take(&mut brought.ledger));
         }

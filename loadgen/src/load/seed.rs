@@ -11,7 +11,7 @@ use tokio::{sync::watch, time::sleep};
 
 use super::{
     Live, LoadArgs, LoadError, Outcome,
-    connection::{Answer, Connection, Target},
+    connection::{Answer, Connections, Target},
     ledger::Ledger,
     request::Request,
     source::Mix,
@@ -38,13 +38,14 @@ pub(crate) async fn seed(
     live: &Live,
     stop: &watch::Receiver<bool>,
 ) -> Result<Ledger, LoadError> {
-    let connection = Connection::new(Arc::clone(target), IN_FLIGHT).map_err(LoadError::client)?;
+    let connections = Connections::new(Arc::clone(target));
     let mut ledger = Ledger::new(args.verify);
     let mut furthest = Position::default();
     let mut last: Vec<Basket> = Vec::new();
     let purchases = mix.seeding(args.mix.stores, args.items(), args.mix.seed_purchases);
-    let mut answers =
-        stream::iter(purchases).map(|basket| post(&connection, basket)).buffer_unordered(IN_FLIGHT);
+    let mut answers = stream::iter(purchases)
+        .map(|basket| post(&connections, basket))
+        .buffer_unordered(IN_FLIGHT);
     while let Some((basket, answer)) = answers.try_next().await? {
         let position = answer.position.unwrap_or_default();
         position.iter().for_each(|(partition, next)| furthest.advance(partition, next));
@@ -60,18 +61,18 @@ pub(crate) async fn seed(
         }
     }
     if furthest.is_empty() {
-        shows(&connection, &last).await?;
+        shows(&connections, &last).await?;
     } else {
         client.wait_for(&furthest).await.map_err(LoadError::NotShown)?;
     }
     Ok(ledger)
 }
 
-async fn post(connection: &Connection, basket: Basket) -> Result<(Basket, Answer), LoadError> {
+async fn post(connections: &Connections, basket: Basket) -> Result<(Basket, Answer), LoadError> {
     let request = Request::Post(basket);
     let mut attempt = 1;
     loop {
-        let answer = connection.send(&request, true).await;
+        let answer = connections.send(&request, true).await;
         match (answer.outcome, &request) {
             (Outcome::Success, Request::Post(basket)) => return Ok((basket.clone(), answer)),
             (Outcome::Refused(_), _) if attempt < ATTEMPTS => {
@@ -86,7 +87,7 @@ async fn post(connection: &Connection, basket: Basket) -> Result<(Basket, Answer
 }
 
 /// Waits until a server that does not say how far it is shows `baskets`.
-async fn shows(connection: &Connection, baskets: &[Basket]) -> Result<(), LoadError> {
+async fn shows(connections: &Connections, baskets: &[Basket]) -> Result<(), LoadError> {
     let started = Instant::now();
     let requests = baskets.iter().flat_map(|basket| {
         let items = basket.lines.iter().map(|line| Request::ItemStores(ItemId(line.item.0)));
@@ -94,7 +95,7 @@ async fn shows(connection: &Connection, baskets: &[Basket]) -> Result<(), LoadEr
     });
     for request in requests {
         loop {
-            let answer = connection.send(&request, true).await;
+            let answer = connections.send(&request, true).await;
             if answer.outcome.is_success() {
                 break;
             }

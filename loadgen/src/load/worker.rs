@@ -174,8 +174,7 @@ struct State {
 async fn run(state: Rc<State>, first: u32, threads: u32, queue: Option<Queue>) -> io::Result<()> {
     let mut clients = JoinSet::new();
     for number in (first..state.shared.clients).step_by(threads as usize) {
-        let connection =
-            Connection::new(Arc::clone(&state.shared.target), 1).map_err(io::Error::other)?;
+        let connection = Connection::new(Arc::clone(&state.shared.target));
         let client = VirtualClient {
             state: Rc::clone(&state),
             connection,
@@ -282,7 +281,7 @@ impl VirtualClient {
 
     /// Sends a request that was due at `due`, and takes down what became of it. Gives how long the server
     /// wants to be left alone.
-    async fn send(&self, request: &Request, number: u64, due: Instant) -> Option<Duration> {
+    async fn send(&mut self, request: &Request, number: u64, due: Instant) -> Option<Duration> {
         let shared = &*self.state.shared;
         let known = match &*shared.source {
             Source::Mix(mix) => mix.known().has(request),
@@ -308,9 +307,6 @@ impl VirtualClient {
         let (kind, outcome, status) = (request.kind(), answer.outcome, answer.status);
         let sample = Sample { kind, due, sent, ended, outcome, status, message: answer.message };
         self.state.recorder.borrow_mut().record(sample);
-        // The connection goes back to its pool in a task of its own. A request before that would open
-        // another connection.
-        tokio::task::yield_now().await;
         answer.pause
     }
 }

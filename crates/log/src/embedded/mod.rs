@@ -93,7 +93,9 @@ impl EmbeddedLog {
         let queue = Queue::new(config.max_queued_bytes);
         let shared = Shared::new(config.partitions, file, queue, Arc::clone(&store), live);
         let shared = Arc::new(shared);
-        let writer = Writer::new(Arc::clone(&shared), store, witness, config.observer, extents);
+        let EmbeddedConfig { observer, commit_interval, .. } = config;
+        let writer =
+            Writer::new(Arc::clone(&shared), store, witness, observer, commit_interval, extents);
         let thread = thread::Builder::new().name("log-writer".to_owned());
         let thread = thread
             .spawn(move || writer.run())

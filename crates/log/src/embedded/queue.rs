@@ -1,6 +1,6 @@
 //! What waits for the writer.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Instant};
 
 use bytes::Bytes;
 use model::{Offset, Partition};
@@ -24,6 +24,9 @@ pub(super) struct Trim {
     pub(super) retention: Retention,
     pub(super) done: oneshot::Sender<Result<Bounds, TrimError>>,
 }
+
+/// With so many bytes waiting, a commit is worth its sync, and is not put off.
+const ENOUGH: usize = 1 << 20;
 
 /// A queue from the appenders to the writer, bounded by the memory of the records that were taken
 /// and are not yet durable.
@@ -61,8 +64,12 @@ impl Queue {
         }
         state.bytes = bytes;
         state.appends.push(append);
+        // A writer that waits for company needs to know no more than when there is enough of it.
+        let news = state.appends.len() == 1 || bytes >= ENOUGH;
         drop(state);
-        self.changed.notify_one();
+        if news {
+            self.changed.notify_one();
+        }
         Ok(())
     }
 
@@ -79,14 +86,25 @@ impl Queue {
     }
 
     /// Waits for work and moves all queued records into `appends`, and the oldest trim into `trim`
-    /// unless there is one. False once the queue is closed and empty.
-    pub(super) fn take(&self, appends: &mut Vec<Append>, trim: &mut Option<Trim>) -> bool {
+    /// unless there is one. Not before `earliest`, unless much waits or the queue is closed. False once the
+    /// queue is closed and empty.
+    pub(super) fn take(
+        &self,
+        appends: &mut Vec<Append>,
+        trim: &mut Option<Trim>,
+        earliest: Instant,
+    ) -> bool {
         let mut state = self.state.lock();
         while state.appends.is_empty() && state.trims.is_empty() && trim.is_none() {
             if state.closed.is_some() {
                 return false;
             }
             self.changed.wait(&mut state);
+        }
+        while state.bytes < ENOUGH && state.closed.is_none() {
+            if self.changed.wait_until(&mut state, earliest).timed_out() {
+                break;
+            }
         }
         appends.append(&mut state.appends);
         if trim.is_none() {
