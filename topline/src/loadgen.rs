@@ -189,8 +189,9 @@ async fn put_load(url: &str, args: RunArgs) -> anyhow::Result<ExitCode> {
     let name = args.name.clone().unwrap_or_default();
     let live = Arc::new(Live::default());
     println!("{} against {url}, {} clients", args.load.profile.name(), args.load.clients);
-    let running =
-        load::run(&args.load, url, &name, files.outputs(), Arc::clone(&live), interrupted());
+    let run = load::run(&args.load, url, &name, files.outputs(), Arc::clone(&live), interrupted());
+    // Boxed: it has everything that a run is made of.
+    let running = Box::pin(run);
     let summary = watch(&live, &args.load, running).await?;
     show(&summary);
     files.write(&summary)?;

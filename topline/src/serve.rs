@@ -52,7 +52,7 @@ pub(crate) struct ServerArgs {
 
     /// Least time from one commit of the embedded log to the next while several partitions are written:
     /// longer ones cost less CPU time, and purchases are answered later by up to as much
-    #[arg(long, env = "TOPLINE_COMMIT_INTERVAL", default_value = "2ms", value_parser = parse_duration)]
+    #[arg(long, env = "TOPLINE_COMMIT_INTERVAL", default_value = "1ms", value_parser = parse_duration)]
     pub(crate) commit_interval: Duration,
 
     #[command(flatten)]

@@ -108,15 +108,18 @@ impl Answer {
 
 impl Connection {
     /// A client that connects with its first request.
+    ///
+    /// # Panics
+    /// Outside of a runtime of tokio.
     pub(crate) fn new(target: Arc<Target>) -> Self {
-        Self { link: Link::default(), target }
+        Self { link: Link::new(target.timeout), target }
     }
 
     /// Sends `request` once. `known`: whether what it asks for is known to exist.
     pub(crate) async fn send(&mut self, request: &Request, known: bool) -> Answer {
-        let Target { server, timeout, .. } = &*self.target;
+        let endpoint = self.target.server.endpoint();
         let prepared = self.target.prepare(request);
-        let response = match self.link.exchange(server.endpoint(), prepared, *timeout).await {
+        let response = match self.link.exchange(endpoint, prepared).await {
             Ok(response) => response,
             Err(error) => return Answer::of_error(&error),
         };

@@ -8,7 +8,7 @@ use std::{
     io,
     pin::{Pin, pin},
     sync::Arc,
-    task::Poll,
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -22,7 +22,7 @@ use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
-    time::{Instant, timeout_at},
+    time::{Instant, Sleep, sleep},
 };
 use tokio_rustls::TlsConnector;
 
@@ -47,18 +47,30 @@ pub(crate) enum LinkError {
 }
 
 /// A connection that is opened when it is needed, and kept until it is closed or fails.
-#[derive(Default)]
 pub(crate) struct Link {
     open: Option<Open>,
+    /// The longest that a request may take, connecting included.
+    timeout: Duration,
+    /// One for all requests: to put off a timer that runs costs less than to start and stop one for each.
+    timer: Pin<Box<Sleep>>,
 }
 
 struct Open {
     requests: SendRequest<Full<Bytes>>,
-    driver: Driver,
+    /// Until the connection is closed: only without it does a request fail that waits for an answer.
+    driver: Option<Driver>,
 }
 
 impl Link {
-    /// Sends a request and reads the answer to its end, all of it within `timeout`.
+    /// No connection yet.
+    ///
+    /// # Panics
+    /// Outside of a runtime of tokio.
+    pub(crate) fn new(timeout: Duration) -> Self {
+        Self { open: None, timeout, timer: Box::pin(sleep(timeout)) }
+    }
+
+    /// Sends a request and reads the answer to its end.
     ///
     /// # Errors
     /// [`LinkError`]; after it the next request opens another connection.
@@ -66,33 +78,45 @@ impl Link {
         &mut self,
         endpoint: &Endpoint,
         request: Outgoing,
-        timeout: Duration,
     ) -> Result<Response<Bytes>, LinkError> {
-        let deadline = Instant::now() + timeout;
+        let Self { open, timeout, timer } = self;
+        timer.as_mut().reset(Instant::now() + *timeout);
         // Taken out, so that it is dropped with this future, and after a failure.
-        let (mut open, unsent) = match self.open.take() {
-            Some(mut open) => match timeout_at(deadline, open.exchange(request)).await {
-                Ok(Ok(response)) => {
-                    self.open = Some(open);
+        let request = match open.take() {
+            None => request,
+            Some(mut known) => match within(timer, known.exchange(request)).await {
+                Some(Ok(response)) => {
+                    *open = Some(known);
                     return Ok(response);
                 }
-                Ok(Err(Lost::Sent(error))) => return Err(error.into()),
+                Some(Err(Lost::Sent(error))) => return Err(error.into()),
                 // The server had closed the connection between two requests, as it may.
-                Ok(Err(Lost::Unsent(request, _))) => {
-                    (connect(endpoint, deadline, timeout).await?, *request)
-                }
-                Err(_) => return Err(LinkError::TimeOut(timeout)),
+                Some(Err(Lost::Unsent(request, _))) => *request,
+                None => return Err(LinkError::TimeOut(*timeout)),
             },
-            None => (connect(endpoint, deadline, timeout).await?, request),
         };
-        match timeout_at(deadline, open.exchange(unsent)).await {
-            Ok(Ok(response)) => {
-                self.open = Some(open);
+        let Some(connected) = within(timer, connect(endpoint)).await else {
+            let error = format!("no connection within {timeout:?}");
+            return Err(LinkError::Connect(io::Error::new(io::ErrorKind::TimedOut, error)));
+        };
+        let mut new = connected?;
+        match within(timer, new.exchange(request)).await {
+            Some(Ok(response)) => {
+                *open = Some(new);
                 Ok(response)
             }
-            Ok(Err(Lost::Sent(error) | Lost::Unsent(_, error))) => Err(error.into()),
-            Err(_) => Err(LinkError::TimeOut(timeout)),
+            Some(Err(Lost::Sent(error) | Lost::Unsent(_, error))) => Err(error.into()),
+            None => Err(LinkError::TimeOut(*timeout)),
         }
+    }
+}
+
+/// What `work` brings, unless `timer` ends first.
+async fn within<T>(timer: &mut Pin<Box<Sleep>>, work: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        done = work => Some(done),
+        () = timer => None,
     }
 }
 
@@ -129,15 +153,11 @@ impl Open {
             };
             Ok(Response::from_parts(head, body.collect().await?.to_bytes()))
         });
-        let mut closed = false;
         std::future::poll_fn(|context| {
-            if !closed {
-                // What ended it is what the exchange fails with.
-                closed = driver.as_mut().poll(context).is_ready();
-            }
+            drive(driver, context);
             match exchange.as_mut().poll(context) {
-                Poll::Pending if !closed => {
-                    closed = driver.as_mut().poll(context).is_ready();
+                Poll::Pending if driver.is_some() => {
+                    drive(driver, context);
                     exchange.as_mut().poll(context)
                 }
                 outcome => outcome,
@@ -147,19 +167,14 @@ impl Open {
     }
 }
 
-async fn connect(
-    endpoint: &Endpoint,
-    deadline: Instant,
-    timeout: Duration,
-) -> Result<Open, LinkError> {
-    let connected = timeout_at(deadline, open(endpoint)).await;
-    connected.unwrap_or_else(|_| {
-        let error = format!("no connection within {timeout:?}");
-        Err(LinkError::Connect(io::Error::new(io::ErrorKind::TimedOut, error)))
-    })
+/// Reads and writes what it can. What ends the connection is what the exchange fails with.
+fn drive(driver: &mut Option<Driver>, context: &mut Context<'_>) {
+    if driver.as_mut().is_some_and(|driver| driver.as_mut().poll(context).is_ready()) {
+        *driver = None;
+    }
 }
 
-async fn open(endpoint: &Endpoint) -> Result<Open, LinkError> {
+async fn connect(endpoint: &Endpoint) -> Result<Open, LinkError> {
     let stream = TcpStream::connect((&*endpoint.host, endpoint.port)).await;
     let stream = stream.and_then(|stream| stream.set_nodelay(true).map(|()| stream));
     let stream = stream.map_err(LinkError::Connect)?;
@@ -177,8 +192,10 @@ async fn handshake<S>(stream: S) -> Result<Open, LinkError>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let (requests, driver) = http1::handshake(TokioIo::new(stream)).await?;
-    Ok(Open { requests, driver: Box::pin(driver) })
+    // Head and body are short: one plain write of both costs less than a vectored one.
+    let (requests, driver) =
+        http1::Builder::new().writev(false).handshake(TokioIo::new(stream)).await?;
+    Ok(Open { requests, driver: Some(Box::pin(driver)) })
 }
 
 #[cfg(test)]
@@ -218,27 +235,28 @@ mod tests {
     #[tokio::test]
     async fn a_connection_closed_between_requests_is_opened_anew() {
         let (listener, server) = server().await;
-        let mut link = Link::default();
+        let mut link = Link::new(TIMEOUT);
         for _ in 0..3 {
-            let exchange = link.exchange(server.endpoint(), request(), TIMEOUT);
-            let (response, stream) = tokio::join!(exchange, answer(&listener, ANSWER));
+            let exchange = link.exchange(server.endpoint(), request());
+            // Closed before the client gets to see the answer: nothing tells it later.
+            let closing = async { drop(answer(&listener, ANSWER).await) };
+            let (response, ()) = tokio::join!(exchange, closing);
             assert_eq!(response.unwrap().into_body(), "sold");
-            drop(stream);
         }
     }
 
     #[tokio::test]
     async fn a_request_that_may_have_been_read_is_not_sent_again() {
         let (listener, server) = server().await;
-        let mut link = Link::default();
+        let mut link = Link::new(TIMEOUT);
         for part in [&b""[..], b"HTTP/1.1 200", &ANSWER[..ANSWER.len() - 1]] {
-            let exchange = link.exchange(server.endpoint(), request(), TIMEOUT);
+            let exchange = link.exchange(server.endpoint(), request());
             let closing = async { drop(answer(&listener, part).await) };
             let (response, ()) = tokio::join!(exchange, closing);
             assert!(matches!(response, Err(LinkError::Http(_))), "{response:?}");
         }
         // The next request opens another connection, and it is the only one there.
-        let exchange = link.exchange(server.endpoint(), request(), TIMEOUT);
+        let exchange = link.exchange(server.endpoint(), request());
         let (response, _stream) = tokio::join!(exchange, answer(&listener, ANSWER));
         assert!(response.is_ok());
         let another = futures_util::FutureExt::now_or_never(listener.accept());

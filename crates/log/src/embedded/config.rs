@@ -29,7 +29,7 @@ pub struct EmbeddedConfig {
     pub cache_bytes: usize,
     /// The least time from the start of a commit that carries several records to that of the next, unless
     /// that has a mebibyte to carry: under load, commits are fewer and carry more, and an append takes up to so
-    /// much longer. 2 ms by default; with zero, each commit carries what came during the one before.
+    /// much longer. 1 ms by default; with zero, each commit carries what came during the one before.
     pub commit_interval: Duration,
     /// Is told about every commit.
     pub observer: Option<Arc<dyn CommitObserver>>,
@@ -44,7 +44,7 @@ impl EmbeddedConfig {
             max_queued_bytes: 64 << 20,
             tail_bytes: 4 << 20,
             cache_bytes: 64 << 20,
-            commit_interval: Duration::from_millis(2),
+            commit_interval: Duration::from_millis(1),
             observer: None,
         }
     }
