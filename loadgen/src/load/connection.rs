@@ -108,9 +108,6 @@ impl Answer {
 
 impl Connection {
     /// A client that connects with its first request.
-    ///
-    /// # Panics
-    /// Outside of a runtime of tokio.
     pub(crate) fn new(target: Arc<Target>) -> Self {
         Self { link: Link::new(target.timeout), target }
     }

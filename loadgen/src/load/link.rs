@@ -22,7 +22,7 @@ use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
-    time::{Instant, Sleep, sleep},
+    time::{Instant, timeout_at},
 };
 use tokio_rustls::TlsConnector;
 
@@ -51,8 +51,6 @@ pub(crate) struct Link {
     open: Option<Open>,
     /// The longest that a request may take, connecting included.
     timeout: Duration,
-    /// One for all requests: to put off a timer that runs costs less than to start and stop one for each.
-    timer: Pin<Box<Sleep>>,
 }
 
 struct Open {
@@ -63,11 +61,8 @@ struct Open {
 
 impl Link {
     /// No connection yet.
-    ///
-    /// # Panics
-    /// Outside of a runtime of tokio.
     pub(crate) fn new(timeout: Duration) -> Self {
-        Self { open: None, timeout, timer: Box::pin(sleep(timeout)) }
+        Self { open: None, timeout }
     }
 
     /// Sends a request and reads the answer to its end.
@@ -79,44 +74,35 @@ impl Link {
         endpoint: &Endpoint,
         request: Outgoing,
     ) -> Result<Response<Bytes>, LinkError> {
-        let Self { open, timeout, timer } = self;
-        timer.as_mut().reset(Instant::now() + *timeout);
+        let Self { open, timeout } = self;
+        let deadline = Instant::now() + *timeout;
         // Taken out, so that it is dropped with this future, and after a failure.
         let request = match open.take() {
             None => request,
-            Some(mut known) => match within(timer, known.exchange(request)).await {
-                Some(Ok(response)) => {
+            Some(mut known) => match timeout_at(deadline, known.exchange(request)).await {
+                Ok(Ok(response)) => {
                     *open = Some(known);
                     return Ok(response);
                 }
-                Some(Err(Lost::Sent(error))) => return Err(error.into()),
+                Ok(Err(Lost::Sent(error))) => return Err(error.into()),
                 // The server had closed the connection between two requests, as it may.
-                Some(Err(Lost::Unsent(request, _))) => *request,
-                None => return Err(LinkError::TimeOut(*timeout)),
+                Ok(Err(Lost::Unsent(request, _))) => *request,
+                Err(_) => return Err(LinkError::TimeOut(*timeout)),
             },
         };
-        let Some(connected) = within(timer, connect(endpoint)).await else {
+        let Ok(connected) = timeout_at(deadline, connect(endpoint)).await else {
             let error = format!("no connection within {timeout:?}");
             return Err(LinkError::Connect(io::Error::new(io::ErrorKind::TimedOut, error)));
         };
         let mut new = connected?;
-        match within(timer, new.exchange(request)).await {
-            Some(Ok(response)) => {
+        match timeout_at(deadline, new.exchange(request)).await {
+            Ok(Ok(response)) => {
                 *open = Some(new);
                 Ok(response)
             }
-            Some(Err(Lost::Sent(error) | Lost::Unsent(_, error))) => Err(error.into()),
-            None => Err(LinkError::TimeOut(*timeout)),
+            Ok(Err(Lost::Sent(error) | Lost::Unsent(_, error))) => Err(error.into()),
+            Err(_) => Err(LinkError::TimeOut(*timeout)),
         }
-    }
-}
-
-/// What `work` brings, unless `timer` ends first.
-async fn within<T>(timer: &mut Pin<Box<Sleep>>, work: impl Future<Output = T>) -> Option<T> {
-    tokio::select! {
-        biased;
-        done = work => Some(done),
-        () = timer => None,
     }
 }
 
