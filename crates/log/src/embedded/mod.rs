@@ -8,7 +8,7 @@
 //! ```
 //!
 //! * One writer thread commits what all partitions have queued: one fsync is shared by everyone
-//!   who waits for it, so the more wait, the more a commit carries.
+//!   who waits for it, so the more wait, the more a commit carries. Under load commits keep a distance.
 //! * Records are acknowledged and shown to readers after the fsync, never before.
 //! * A reader at the tail is served from memory; an older read is a snapshot of the database, taken
 //!   on a blocking thread, and waits for nobody.

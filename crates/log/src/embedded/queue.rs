@@ -125,3 +125,62 @@ impl Queue {
         self.changed.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, thread, time::Duration};
+
+    use super::*;
+
+    /// No test waits so long.
+    const NEVER: Duration = Duration::from_secs(24 * 60 * 60);
+
+    fn append(bytes: usize) -> Append {
+        let payload = Bytes::from(vec![7; bytes]);
+        Append { partition: Partition(0), payload, done: oneshot::channel().0 }
+    }
+
+    /// What a writer takes that may commit again in a day.
+    fn take(queue: &Queue) -> (bool, usize) {
+        let mut appends = Vec::new();
+        let taken = queue.take(&mut appends, &mut None, Instant::now() + NEVER);
+        (taken, appends.len())
+    }
+
+    #[test]
+    fn a_commit_is_not_put_off_when_much_waits() {
+        let queue = Arc::new(Queue::new(usize::MAX));
+        queue.append(append(10)).expect("room");
+        let taking = thread::spawn({
+            let queue = Arc::clone(&queue);
+            move || take(&queue)
+        });
+        queue.append(append(ENOUGH)).expect("room");
+        assert_eq!(taking.join().expect("no panic"), (true, 2));
+    }
+
+    #[test]
+    fn a_commit_is_not_put_off_at_the_end() {
+        let queue = Arc::new(Queue::new(usize::MAX));
+        queue.append(append(10)).expect("room");
+        queue.append(append(10)).expect("room");
+        let taking = thread::spawn({
+            let queue = Arc::clone(&queue);
+            move || take(&queue)
+        });
+        queue.close("the end");
+        assert_eq!(taking.join().expect("no panic"), (true, 2));
+        assert_eq!(take(&queue), (false, 0));
+    }
+
+    #[test]
+    fn a_commit_waits_for_company_until_it_may_begin() {
+        let queue = Queue::new(usize::MAX);
+        queue.append(append(10)).expect("room");
+        let earliest = Instant::now() + Duration::from_millis(20);
+        let mut appends = Vec::new();
+        assert!(queue.take(&mut appends, &mut None, earliest));
+        assert!(Instant::now() >= earliest, "taken too early");
+        assert_eq!(appends.len(), 1);
+    }
+}

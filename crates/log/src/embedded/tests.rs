@@ -120,6 +120,30 @@ async fn stops_on(fault: u8, reason: &str) {
 }
 
 #[tokio::test]
+async fn an_append_that_comes_alone_does_not_wait_for_company() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let partitions = PartitionCount::new(2).expect("valid");
+    let day = std::time::Duration::from_secs(24 * 60 * 60);
+    let config = EmbeddedConfig {
+        commit_interval: day,
+        ..EmbeddedConfig::new(directory.path(), partitions)
+    };
+    let log = EmbeddedLog::open(config).expect("opened");
+    for offset in 0..5 {
+        for partition in partitions.iter() {
+            assert_eq!(log.append(partition, Bytes::from_static(b"one")).await, Ok(Offset(offset)));
+        }
+    }
+    // Several at once may wait for a day; the end of the log is sooner.
+    let appends: Vec<_> =
+        (0..20).map(|n| log.append(Partition(n % 2), Bytes::from_static(b"more"))).collect();
+    log.shutdown().await.expect("an orderly end");
+    for append in appends {
+        append.await.expect("durable");
+    }
+}
+
+#[tokio::test]
 async fn a_failed_sync_stops_the_log() {
     stops_on(FAILS_SYNC, "the disk is on fire").await;
 }

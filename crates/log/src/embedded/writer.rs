@@ -26,7 +26,7 @@ pub(super) struct Writer {
     store: Arc<Store>,
     witness: Witness,
     observer: Option<Arc<dyn CommitObserver>>,
-    /// From the start of one commit to that of the next, at least.
+    /// Under load, from the start of one commit to that of the next, at least.
     interval: Duration,
     /// What is durable.
     extents: Vec<Extent>,
