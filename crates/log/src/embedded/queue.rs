@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     /// No test waits so long.
-    const NEVER: Duration = Duration::from_secs(24 * 60 * 60);
+    const NEVER: Duration = Duration::from_hours(24);
 
     fn append(bytes: usize) -> Append {
         let payload = Bytes::from(vec![7; bytes]);

@@ -123,7 +123,7 @@ async fn stops_on(fault: u8, reason: &str) {
 async fn an_append_that_comes_alone_does_not_wait_for_company() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let partitions = PartitionCount::new(2).expect("valid");
-    let day = std::time::Duration::from_secs(24 * 60 * 60);
+    let day = std::time::Duration::from_hours(24);
     let config = EmbeddedConfig {
         commit_interval: day,
         ..EmbeddedConfig::new(directory.path(), partitions)
