@@ -83,7 +83,7 @@ impl Server {
         let parsed = Url::parse(url).map_err(|_| ServerError::Url(url.to_owned()))?;
         let none = || ServerError::Url(url.to_owned());
         let tls = match (parsed.scheme(), authority) {
-            _ if !parsed.has_host() || !parsed.username().is_empty() => return Err(none()),
+            _ if !parsed.has_host() || parsed.authority().contains('@') => return Err(none()),
             ("http", None) => tls_with(RootCertStore::empty())?,
             ("http", Some(_)) => return Err(ServerError::NotEncrypted(url.to_owned())),
             ("https", Some(path)) => tls_with(roots(path)?)?,
@@ -180,6 +180,7 @@ mod tests {
             "ftp://127.0.0.1",
             "http://",
             "http://me@127.0.0.1",
+            "http://:secret@127.0.0.1",
             "unix:/run/topline",
         ] {
             let error = wrong.parse::<Server>().unwrap_err();

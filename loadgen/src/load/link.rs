@@ -36,7 +36,7 @@ type Driver = Pin<Box<dyn Future<Output = hyper::Result<()>>>>;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LinkError {
     /// There was no connection.
-    #[error("cannot connect: {0}")]
+    #[error("cannot connect")]
     Connect(#[source] io::Error),
     /// There was no answer in time.
     #[error("no answer within {0:?}")]
