@@ -52,7 +52,7 @@ pub(crate) struct ServerArgs {
 
     /// Least time from one commit of the embedded log to the next while several partitions are written:
     /// longer ones cost less CPU time, and purchases are answered later by up to as much
-    #[arg(long, env = "TOPLINE_COMMIT_INTERVAL", default_value = "1ms", value_parser = parse_duration)]
+    #[arg(long, env = "TOPLINE_COMMIT_INTERVAL", default_value = "1ms", value_parser = commit_interval)]
     pub(crate) commit_interval: Duration,
 
     #[command(flatten)]
@@ -71,6 +71,18 @@ pub(crate) struct ServerArgs {
 pub(crate) fn partitions(text: &str) -> Result<PartitionCount, String> {
     let count = text.parse().map_err(|_| format!("'{text}' is not a number"))?;
     PartitionCount::new(count).map_err(|error| error.to_string())
+}
+
+/// Purchases wait for a commit: not for longer than this.
+const MAX_COMMIT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Reads a time between commits.
+fn commit_interval(text: &str) -> Result<Duration, String> {
+    let interval = parse_duration(text)?;
+    if interval > MAX_COMMIT_INTERVAL {
+        return Err("purchases wait for a commit: expected at most 1s".to_owned());
+    }
+    Ok(interval)
 }
 
 /// `topline serve`: until Ctrl-C or SIGTERM.
