@@ -1,6 +1,7 @@
 //! Starting the workers, and ending with them.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, atomic::AtomicU64},
     thread,
 };
@@ -15,9 +16,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    JobConfig, Rebuild, Saturated, SideOutputs, SideTopics, Target,
+    JobConfig, Rebuild, Restoring, Saturated, SideOutputs, SideTopics, Target,
     checkpoint::{CheckpointError, CheckpointStore, Identity},
     lag::Lag,
+    restoring::Restorer,
     retention,
     saturation::Saturation,
     side::{Outboxes, Publisher},
@@ -74,6 +76,8 @@ struct Assigned {
     partition: Partition,
     store: Arc<CheckpointStore>,
     saved_next: Arc<AtomicU64>,
+    /// The thread that has begun to restore the state, if there is one.
+    restorer: Option<Restorer>,
     /// What waits for its topic, if there are topics.
     outboxes: Option<Arc<Outboxes>>,
 }
@@ -109,11 +113,13 @@ impl std::fmt::Debug for Job {
 
 impl Job {
     /// Opens the checkpoints of the partitions assigned to it, and checks that the stream continues each.
+    /// `restoring` has begun with some of them, or not; it is of the same `config`.
     ///
     /// # Errors
     /// [`JobError::Checkpoint`] if one cannot be used; the message says what to do.
     pub fn open(
         config: JobConfig,
+        mut restoring: Restoring,
         log: Arc<dyn Log>,
         target: Target,
         metrics: JobMetrics,
@@ -122,13 +128,16 @@ impl Job {
         prepare(&config, &*log)?;
         let mut assigned = Vec::new();
         for partition in config.assignment.of(partitions) {
-            let store =
-                CheckpointStore::open(&config.directory, Identity { partition, partitions })?;
+            let (store, restorer) = if let Some(begun) = restoring.take(partition) {
+                (begun.store, Some(begun.restorer))
+            } else {
+                let identity = Identity { partition, partitions };
+                (Arc::new(CheckpointStore::open(&config.directory, identity)?), None)
+            };
             let next = store.saved()?.next;
             check(&store, partition, next, log.bounds(partition), config.rebuild)?;
             let saved_next = Arc::new(AtomicU64::new(next.0));
-            let store = Arc::new(store);
-            assigned.push(Assigned { partition, store, saved_next, outboxes: None });
+            assigned.push(Assigned { partition, store, saved_next, restorer, outboxes: None });
         }
         Ok(Self {
             config: Arc::new(config),
@@ -178,22 +187,23 @@ impl Job {
     ///
     /// # Errors
     /// [`JobError`] as soon as a worker fails; the others have been stopped then.
-    pub async fn run(self, shutdown: CancellationToken) -> Result<(), JobError> {
+    pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), JobError> {
         let stop = shutdown.child_token();
-        let saved = self.assigned.iter().map(|a| (a.partition, a.saved_next.clone())).collect();
+        let assigned = std::mem::take(&mut self.assigned);
+        let saved = assigned.iter().map(|a| (a.partition, a.saved_next.clone())).collect();
         let trimming =
             retention::trim(self.log.clone(), saved, self.config.retention, stop.clone());
         let trimming = tokio::spawn(trimming);
-        let (done, mut ended) = mpsc::channel(2 * self.assigned.len() + 1);
-        let mut outcome = Ok(());
-        for assigned in &self.assigned {
+        let (done, mut ended) = mpsc::channel(2 * assigned.len() + 1);
+        let (mut outcome, idle) = (Ok(()), assigned.is_empty());
+        for assigned in assigned {
             if let Err(error) = self.start(assigned, &stop, &done) {
                 stop.cancel();
                 outcome = Err(error.into());
             }
         }
         drop(done);
-        if self.assigned.is_empty() {
+        if idle {
             stop.cancelled().await;
         }
         while let Some(ended) = ended.recv().await {
@@ -207,14 +217,14 @@ impl Job {
     /// Starts the worker of a partition, and its publisher if there are topics for it.
     fn start(
         &self,
-        assigned: &Assigned,
+        assigned: Assigned,
         stop: &CancellationToken,
         done: &mpsc::Sender<Result<(), JobError>>,
     ) -> std::io::Result<()> {
-        let Assigned { partition, store, saved_next, outboxes } = assigned;
-        let (partition, window) = (*partition, &self.config.window);
+        let Assigned { partition, store, saved_next, restorer, outboxes } = assigned;
+        let window = &self.config.window;
         let worker_ended = CancellationToken::new();
-        if let (Some(topics), Some(outboxes)) = (&self.side_topics, outboxes) {
+        if let (Some(topics), Some(outboxes)) = (&self.side_topics, &outboxes) {
             let publisher = Publisher {
                 partition,
                 store: store.clone(),
@@ -222,47 +232,52 @@ impl Job {
                 outboxes: outboxes.clone(),
                 worker_ended: worker_ended.clone(),
             };
-            spawn("side", partition, done, move |runtime| runtime.block_on(publisher.run()))?;
+            let run = task(partition, done, |runtime, ()| runtime.block_on(publisher.run()));
+            thread::Builder::new().name(format!("side-{partition}")).spawn(|| run(()))?;
         }
         let metrics = WorkerMetrics::new(&self.metrics, partition, &window.kinds);
         let lag = Lag::new(partition, self.log.clone(), metrics.of_partition().clone());
         tokio::spawn(lag.clone().keep_reporting(stop.clone()));
         let flush = self.config.flush_interval;
+        let restorer = if let Some(begun) = restorer {
+            begun
+        } else {
+            let start = self.log.bounds(partition).earliest;
+            Restorer::spawn(store.clone(), partition, window.clone(), start)?
+        };
         let worker = Worker {
             partition,
             config: self.config.clone(),
             log: self.log.clone(),
             output: self.target.output(partition, window, flush, &Handle::current(), stop),
-            start: self.log.bounds(partition).earliest,
-            store: store.clone(),
-            saved_next: saved_next.clone(),
-            outboxes: outboxes.clone(),
+            store,
+            saved_next,
+            outboxes,
             metrics,
             lag,
             saturation: self.saturation.clone(),
             shutdown: stop.clone(),
             _ended: worker_ended.drop_guard(),
         };
-        spawn("job", partition, done, move |runtime| worker.run(runtime))
+        restorer.then(task(partition, done, |runtime, state| worker.run(state?, runtime)));
+        Ok(())
     }
 }
 
-/// Runs something of a partition on a thread of its own; its outcome goes to `done`.
-fn spawn(
-    name: &str,
+/// What a thread of a partition does with what it is given: it runs `run`, whose outcome goes to `done`.
+fn task<T>(
     partition: Partition,
     done: &mpsc::Sender<Result<(), JobError>>,
-    run: impl FnOnce(&Handle) -> Result<(), JobError> + Send + 'static,
-) -> std::io::Result<()> {
+    run: impl FnOnce(&Handle, T) -> Result<(), JobError> + Send + 'static,
+) -> impl FnOnce(T) + Send + 'static {
     let (runtime, done) = (Handle::current(), done.clone());
-    thread::Builder::new().name(format!("{name}-{partition}")).spawn(move || {
-        let run = std::panic::AssertUnwindSafe(|| run(&runtime));
-        let outcome = std::panic::catch_unwind(run).unwrap_or(Err(JobError::Panicked(partition)));
+    move |given| {
+        let run = AssertUnwindSafe(|| run(&runtime, given));
+        let outcome = catch_unwind(run).unwrap_or(Err(JobError::Panicked(partition)));
         if done.blocking_send(outcome).is_err() {
             tracing::debug!(partition = partition.0, "nobody waits for the thread");
         }
-    })?;
-    Ok(())
+    }
 }
 
 /// Whether the stream continues a checkpoint that ends before `next`.

@@ -11,6 +11,7 @@ mod checkpoint;
 mod job;
 mod lag;
 mod output;
+mod restoring;
 mod retention;
 mod saturation;
 mod side;
@@ -20,5 +21,6 @@ pub use args::{Args, Assignment, JobConfig, Rebuild, RetentionConfig, WindowArgs
 pub use checkpoint::{CheckpointError, CheckpointStore};
 pub use job::{Job, JobError};
 pub use output::{Feed, Target};
+pub use restoring::Restoring;
 pub use saturation::Saturated;
 pub use side::{DeadLetter, LatePurchase, SideOutputs, SideTopics};

@@ -30,7 +30,11 @@ const SIDE_BYTES: usize = 8 << 20;
 
 /// Lines applied since the last checkpoint beyond which the next one is due, so that a restart has
 /// less to replay after a high load.
-const SAVE_LINES: u64 = 500_000;
+const SAVE_LINES: u64 = 150_000;
+
+/// The least time from one checkpoint that is due to lines to the next, and from when the partition is ready to
+/// the first: the others may still be recovering.
+const SAVE_PAUSE: Duration = Duration::from_millis(500);
 
 /// How often the size of the state is measured; doing so takes time in proportion to it.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(15);
@@ -46,8 +50,6 @@ pub(crate) struct Worker {
     pub(crate) log: Arc<dyn Log>,
     pub(crate) output: Output,
     pub(crate) store: Arc<CheckpointStore>,
-    /// Where to start if there is no checkpoint.
-    pub(crate) start: Offset,
     pub(crate) saved_next: Arc<AtomicU64>,
     /// What waits for its topic, if there are topics.
     pub(crate) outboxes: Option<Arc<Outboxes>>,
@@ -123,19 +125,11 @@ struct Saving {
 }
 
 impl Worker {
-    /// Restores, replays, then follows the stream until shutdown; saves a last checkpoint then.
-    pub(crate) fn run(mut self, runtime: &Handle) -> Result<(), JobError> {
+    /// Goes on from `state`: replays, then follows the stream until shutdown; saves a last checkpoint then.
+    pub(crate) fn run(mut self, state: Aggregator, runtime: &Handle) -> Result<(), JobError> {
         let started = Instant::now();
-        let state = self.store.load(&self.config.window, self.start)?;
         let saved = self.store.saved()?;
         let restored = state.progress().next;
-        tracing::info!(
-            partition = self.partition.0,
-            next = restored.0,
-            pairs = state.pairs(),
-            took_ms = started.elapsed().as_millis() as u64,
-            "checkpoint restored"
-        );
         self.lag.handed_on(state.progress());
         self.output.begin(&self.config.window);
         let now = Instant::now();
@@ -418,8 +412,9 @@ impl Running {
     }
 
     fn save_is_due(&self) -> bool {
-        let due = self.last_save.elapsed() >= self.worker.config.checkpoint_interval
-            || self.unsaved_lines >= SAVE_LINES;
+        let elapsed = self.last_save.elapsed();
+        let due = elapsed >= self.worker.config.checkpoint_interval
+            || (self.unsaved_lines >= SAVE_LINES && elapsed >= SAVE_PAUSE);
         // If no more is read, the age of the checkpoint still says whether checkpoints can be written.
         let changed = self.full || self.state.progress().next != self.saved.next;
         self.saving.is_none() && ((due && changed) || self.side.bytes() > SIDE_BYTES)

@@ -9,7 +9,7 @@ mod common;
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, HashMap},
-    path::Path,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
     thread,
     time::{Duration, Instant},
@@ -18,7 +18,7 @@ use std::{
 use clap::Parser;
 use common::{
     client::{Answer, Client, Position},
-    directory_bytes,
+    copy_directory, directory_bytes,
     process::resident_bytes,
     purchases::{Chain, Purchase, post_bulk},
     report::{self, Table, count, megabytes},
@@ -46,6 +46,10 @@ struct Args {
     /// Items
     #[arg(long, env = "BENCH_ITEMS", default_value_t = 100_000)]
     items: u32,
+    /// Copies the data as the last kill left it into this directory, which must not exist: starts from one and the
+    /// same image can be compared, and profiled
+    #[arg(long, env = "BENCH_RECOVERY_IMAGE", value_name = "DIRECTORY")]
+    image: Option<PathBuf>,
     /// Given by cargo
     #[arg(long, hide = true)]
     bench: bool,
@@ -80,8 +84,11 @@ fn main() {
     );
     let table = Table::new(&COLUMNS);
     let mut lists = 0;
-    for _ in 0..args.kills {
+    for kill in 1..=args.kills {
         let held = interrupt(server, &data, &mut senders, Duration::from_secs_f64(args.seconds));
+        if let Some(image) = args.image.as_deref().filter(|_| kill == args.kills) {
+            copy_directory(&data, image).expect("there is room for the image");
+        }
         let under_way = senders.iter().map(|sender| sender.under_way.len()).sum();
         let times;
         (server, times) = restart(&data, &senders);

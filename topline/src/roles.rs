@@ -15,7 +15,7 @@ use http_server::Condition;
 use ingest::IngestArgs;
 use log::Log;
 use model::parse_duration;
-use stream_job::{Assignment, Feed, Job, Target, WindowArgs};
+use stream_job::{Assignment, Feed, Job, Restoring, Target, WindowArgs};
 use telemetry::Metrics;
 use tokio_util::sync::CancellationToken;
 use view::{View, ViewConfig};
@@ -151,7 +151,8 @@ pub(crate) async fn job(args: JobRoleArgs) -> anyhow::Result<()> {
     let mine = assignment.of(log.partitions()).count() as u32;
     let (target, job_metrics) = (Target::Feed(feed.clone()), metrics.job.clone());
     let job = tokio::task::spawn_blocking(move || {
-        Job::open(config, log, target, job_metrics)?.with_side_topics(side_topics)
+        Job::open(config, Restoring::default(), log, target, job_metrics)?
+            .with_side_topics(side_topics)
     });
     let job = job.await??;
     let side_outputs = Some(admin::routes(job.side_outputs()));

@@ -12,7 +12,7 @@ use http_server::{Condition, Readiness, RouteTable};
 use ingest::{Downstream, IngestArgs, IngestHandle};
 use log::EmbeddedConfig;
 use model::{Offset, Partition, PartitionCount, Position, parse_duration};
-use stream_job::{Job, Saturated, Target};
+use stream_job::{Job, Restoring, Saturated, Target};
 use telemetry::Metrics;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -201,6 +201,13 @@ async fn open(
         commit_interval: args.commit_interval,
         ..EmbeddedConfig::new(data_dir.join("log"), args.partitions)
     };
+    // How many partitions the embedded log has is known before it is open, and it takes some time to verify.
+    let restoring = if args.stream.is_fluvio() {
+        Restoring::default()
+    } else {
+        let (config, partitions) = (job_config.clone(), args.partitions);
+        tokio::task::spawn_blocking(move || Restoring::begin(&config, partitions)).await?
+    };
     let stream = Stream::open(&args.stream, log_config, &metrics.log).await?;
     let log = stream.log();
     let view_config = ViewConfig {
@@ -216,7 +223,7 @@ async fn open(
     };
     let (shown, metrics) = (Target::View(view.clone()), metrics.job.clone());
     let job = tokio::task::spawn_blocking(move || {
-        let job = Job::open(job_config, log, shown, metrics)?;
+        let job = Job::open(job_config, restoring, log, shown, metrics)?;
         match side_topics {
             Some(topics) => job.with_side_topics(topics),
             None => Ok(job),

@@ -82,6 +82,11 @@ pub(crate) struct SideArgs {
 }
 
 impl StreamArgs {
+    /// Whether the stream is on a Fluvio cluster; else it is the embedded log.
+    pub(crate) fn is_fluvio(&self) -> bool {
+        self.cluster.fluvio.is_some()
+    }
+
     /// The cluster, for a role that cannot do without.
     ///
     /// # Errors
@@ -157,7 +162,7 @@ impl Stream {
         mut embedded: EmbeddedConfig,
         metrics: &LogMetrics,
     ) -> anyhow::Result<Self> {
-        if args.cluster.fluvio.is_some() {
+        if args.is_fluvio() {
             return Ok(Self::Fluvio(args.topic(&args.purchases_topic).await?));
         }
         embedded.observer = Some(Arc::new(Commits(metrics.clone())));

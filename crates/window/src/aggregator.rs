@@ -378,7 +378,7 @@ impl Aggregator {
         self.progress.clock = Some(time);
         self.progress.watermark = Some(time.minus(self.config.disorder));
         let Self { panes, pairs, sides, lists, .. } = self;
-        panes.advance(PaneNumber::of(time), |slot, entries| {
+        panes.advance(PaneNumber::of(time), pairs.len(), |slot, entries| {
             for (place, &Entry { pair, quantity }) in entries.iter().enumerate() {
                 if let Some(ahead) = entries.get(place + 2 * AHEAD) {
                     pairs.prefetch(ahead.pair);

@@ -5,11 +5,11 @@
 //! at the far end of a window is subtracted from its counts. So a line costs one entry, whatever the
 //! number of windows, and a window is never summed anew.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, mem};
 
 use model::Timestamp;
 
-use crate::{Layout, PANE, WindowKind};
+use crate::{Layout, PANE, WindowKind, radix};
 
 /// Number of a pane: event time divided by the width of a pane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,7 +30,7 @@ impl PaneNumber {
 }
 
 /// What one pair sold in one pane; a pair may have several entries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Entry {
     pub(crate) pair: u32,
     pub(crate) quantity: u32,
@@ -41,6 +41,29 @@ struct Pane {
     entries: Vec<Entry>,
     /// Entries before this place are in a snapshot, and no longer change.
     saved: usize,
+    /// Whether the entries have been gathered.
+    gathered: bool,
+}
+
+/// Pairs whose records lie so close together that all of them stay in the cache, as a power of two.
+const NEAR: u32 = 12;
+
+/// How many records there may be to an entry for gathering them to be worth its while.
+const SPARSE: usize = 64;
+
+impl Pane {
+    /// Puts entries of pairs that lie close together in memory next to each other: in their order of arrival,
+    /// each pair would have to be fetched from somewhere else. Those in a snapshot stay before those that are not.
+    fn gather(&mut self, pairs: usize) {
+        if mem::replace(&mut self.gathered, true) || self.entries.len() < pairs / SPARSE {
+            return;
+        }
+        let (mut unsaved, mut buffer) = (self.entries.split_off(self.saved), Vec::new());
+        for part in [&mut self.entries, &mut unsaved] {
+            radix::sort(part, &mut buffer, (pairs >> NEAR) + 1, |entry| entry.pair >> NEAR);
+        }
+        self.entries.append(&mut unsaved);
+    }
 }
 
 /// A sliding window that is kept.
@@ -88,8 +111,13 @@ impl Panes {
         self.current.is_none_or(|current| pane.0 > current.0 - window.panes)
     }
 
-    /// Moves the current pane on to `to`; `expire` gets what falls out of each window.
-    pub(crate) fn advance(&mut self, to: PaneNumber, mut expire: impl FnMut(usize, &[Entry])) {
+    /// Moves the current pane on to `to`; `expire` gets what falls out of each window. There are `pairs` pairs.
+    pub(crate) fn advance(
+        &mut self,
+        to: PaneNumber,
+        pairs: usize,
+        mut expire: impl FnMut(usize, &[Entry]),
+    ) {
         let Some(from) = self.current.filter(|&from| from < to) else {
             self.current = self.current.max(Some(to));
             return;
@@ -106,7 +134,9 @@ impl Panes {
             let gone =
                 (from.0 - window.panes + 1).max(self.first)..(to.0 - window.panes + 1).min(end);
             for pane in gone {
-                expire(window.slot, &self.log[(pane - self.first) as usize].entries);
+                let pane = &mut self.log[(pane - self.first) as usize];
+                pane.gather(pairs);
+                expire(window.slot, &pane.entries);
             }
         }
         self.drop_uncovered(to);
@@ -206,5 +236,37 @@ impl Panes {
     pub(crate) fn bytes(&self) -> usize {
         let entries: usize = self.log.iter().map(|pane| pane.entries.capacity()).sum();
         entries * size_of::<Entry>() + self.log.capacity() * size_of::<Pane>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gathered_entries_are_in_order_and_saved_ones_stay_in_front() {
+        let pairs = 50 << NEAR;
+        let entry = |n: u32| Entry { pair: n.wrapping_mul(2_654_435_761) % pairs, quantity: n };
+        let all: Vec<Entry> = (0..20_000).map(entry).collect();
+        for saved in [0, 7_000, all.len()] {
+            let mut pane = Pane { entries: all.clone(), saved, gathered: false };
+            pane.gather(pairs as usize);
+            for (part, before) in
+                [(&pane.entries[..saved], &all[..saved]), (&pane.entries[saved..], &all[saved..])]
+            {
+                assert!(part.is_sorted_by_key(|entry| entry.pair >> NEAR));
+                let mut part = part.to_vec();
+                part.sort_by_key(|entry| entry.quantity);
+                assert_eq!(part, before);
+            }
+        }
+    }
+
+    #[test]
+    fn few_entries_of_many_pairs_are_left_as_they_are() {
+        let entries = vec![Entry { pair: 1 << NEAR, quantity: 1 }, Entry { pair: 0, quantity: 1 }];
+        let mut pane = Pane { entries: entries.clone(), ..Pane::default() };
+        pane.gather(3 * SPARSE);
+        assert_eq!(pane.entries, entries);
     }
 }

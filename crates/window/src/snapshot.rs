@@ -278,6 +278,15 @@ fn take_date(days: i64) -> Result<BusinessDate, RestoreError> {
         .ok_or(RestoreError::Damaged("a date is out of range"))
 }
 
+/// Pairs that have been read, but are not in place yet.
+#[derive(Debug, Default)]
+struct Decoded {
+    /// Each with its sides, and its hash if it is not there.
+    pairs: Vec<(u32, [u32; 2], u64)>,
+    /// By pair and slot.
+    counts: Vec<u64>,
+}
+
 /// A state being put together from the chunks of its snapshots.
 #[derive(Debug)]
 pub struct Restore {
@@ -367,12 +376,11 @@ impl Restore {
         Ok(())
     }
 
-    /// Each pair is somewhere else in memory: a few are decoded, and what they need is on its way to the
-    /// cache, before the first of them is put in place.
+    /// Each pair is somewhere else in memory, and says only step by step where. So a few are decoded, what they
+    /// need is started on its way to the cache, and those before them are put in place meanwhile.
     fn pairs(&mut self, rest: &mut &[u8]) -> Result<(), RestoreError> {
-        let (mut pair, mut decoded) = (0, Vec::with_capacity(AHEAD));
-        let mut counts = Vec::with_capacity(AHEAD * self.state.layout.slots());
-        let mut left = varint::take(rest)?;
+        let (mut pair, mut left) = (0, varint::take(rest)?);
+        let [mut decoded, mut approached] = [Decoded::default(), Decoded::default()];
         while left > 0 {
             let now = left.min(AHEAD as u64);
             left -= now;
@@ -381,17 +389,26 @@ impl Restore {
                 pair = u32::checked_add(pair, step)
                     .ok_or(RestoreError::Damaged("a pair is out of range"))?;
                 let sides = [varint::take_u32(rest)?, varint::take_u32(rest)?];
-                decoded.push((pair, sides, self.approach(pair, sides)?));
-                self.take_counts(rest, &mut counts)?;
+                self.approach(pair, sides)?;
+                decoded.pairs.push((pair, sides, 0));
+                self.take_counts(rest, &mut decoded.counts)?;
             }
-            for ((pair, sides, hash), counts) in
-                decoded.drain(..).zip(counts.chunks_exact(self.state.layout.slots()))
-            {
-                self.pair(pair, sides, hash)?;
-                self.state.pairs.set_counts(pair, counts);
-            }
-            counts.clear();
+            self.approach_index(&mut decoded);
+            self.put(&mut approached)?;
+            mem::swap(&mut decoded, &mut approached);
         }
+        self.put(&mut approached)
+    }
+
+    /// Puts pairs in place.
+    fn put(&mut self, Decoded { pairs, counts }: &mut Decoded) -> Result<(), RestoreError> {
+        for ((pair, sides, hash), counts) in
+            pairs.drain(..).zip(counts.chunks_exact(self.state.layout.slots()))
+        {
+            self.pair(pair, sides, hash)?;
+            self.state.pairs.set_counts(pair, counts);
+        }
+        counts.clear();
         Ok(())
     }
 
@@ -408,20 +425,29 @@ impl Restore {
         Ok(())
     }
 
-    /// Starts to bring what belongs to a pair into the cache; gives the hash of one that is not there.
-    fn approach(&self, pair: u32, [store, item]: [u32; 2]) -> Result<u64, RestoreError> {
+    /// Starts to bring into the cache what belongs to a pair, or to the item of one that is not there.
+    fn approach(&self, pair: u32, [store, item]: [u32; 2]) -> Result<(), RestoreError> {
         let Aggregator { pairs, sides: [stores, items], .. } = &self.state;
         if (pair as usize) < pairs.len() {
             pairs.prefetch(pair);
-            return Ok(0);
-        }
-        if store as usize >= stores.len() || item as usize >= items.len() {
+        } else if (store as usize) < stores.len() && (item as usize) < items.len() {
+            items.prefetch(item);
+        } else {
             return Err(RestoreError::Damaged("stores or items are missing"));
         }
-        let hash = pairs.hash(stores.id(store), items.id(item));
-        pairs.prefetch_index(hash);
-        items.prefetch(item);
-        Ok(hash)
+        Ok(())
+    }
+
+    /// Gives those of the pairs that are not there their hashes, and starts to bring their places in the index
+    /// into the cache.
+    fn approach_index(&self, decoded: &mut Decoded) {
+        let Aggregator { pairs, sides: [stores, items], .. } = &self.state;
+        for (pair, [store, item], hash) in &mut decoded.pairs {
+            if *pair as usize >= pairs.len() {
+                *hash = pairs.hash(stores.id(*store), items.id(*item));
+                pairs.prefetch_index(*hash);
+            }
+        }
     }
 
     /// Makes sure that `pair` is there, and is the one of these sides.

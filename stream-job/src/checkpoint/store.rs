@@ -6,6 +6,7 @@ use std::{
     ops::Deref,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use model::{Offset, Partition, PartitionCount};
@@ -45,9 +46,14 @@ pub(crate) struct Saved {
 }
 
 impl Saved {
+    /// Whether there is a snapshot.
+    pub(crate) fn exists(&self) -> bool {
+        self.chunks > 0
+    }
+
     /// Whether the next snapshot must be a full one, or had better be.
     pub(crate) fn wants_full(&self) -> bool {
-        self.chunks == 0 || self.partial_bytes > self.full_bytes + PARTIAL_SLACK
+        !self.exists() || self.partial_bytes > self.full_bytes + PARTIAL_SLACK
     }
 
     /// Bytes of all chunks.
@@ -240,22 +246,27 @@ impl CheckpointStore {
         })
     }
 
-    /// The state that was saved last; one that starts at `start` if none was.
+    /// The state that was saved last; one that starts at `start` if none was. `None` if it is `cancelled` on the
+    /// way.
     pub(crate) fn load(
         &self,
         config: &Config,
         start: Offset,
-    ) -> Result<Aggregator, CheckpointError> {
+        cancelled: &AtomicBool,
+    ) -> Result<Option<Aggregator>, CheckpointError> {
         guarded(&self.file, || {
             let saved = self.saved()?;
-            if saved.chunks == 0 {
-                return Ok(Aggregator::starting_at(config.clone(), start));
+            if !saved.exists() {
+                return Ok(Some(Aggregator::starting_at(config.clone(), start)));
             }
             let read = self.database.begin_read().map_err(|e| self.error(e))?;
             let chunks = read.open_table(CHUNKS).map_err(|e| self.error(e))?;
             let mut restore = Restore::new(config.clone());
             let mut expected = None;
             for chunk in chunks.iter().map_err(|e| self.error(e))? {
+                if cancelled.load(Ordering::Relaxed) {
+                    return Ok(None);
+                }
                 let (number, framed) = chunk.map_err(|e| self.error(e))?;
                 let number = number.value();
                 if expected.is_some_and(|expected| expected != number) {
@@ -275,7 +286,7 @@ impl CheckpointStore {
             if state.progress().next != saved.next {
                 return Err(CheckpointError::damaged(&self.file, "state and offset differ"));
             }
-            Ok(state)
+            Ok(Some(state))
         })
     }
 

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use log::Log;
-use stream_job::{Feed, Job, JobConfig, JobError, Target};
+use stream_job::{Feed, Job, JobConfig, JobError, Restoring, Target};
 use telemetry::Metrics;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -22,7 +22,13 @@ impl Running {
     pub(crate) fn start(config: JobConfig, log: Arc<dyn Log>, views: Arc<dyn Log>) -> Self {
         let metrics = Metrics::new().expect("named once");
         let feed = Feed::new(views, Duration::from_millis(1), Duration::from_hours(1));
-        let job = Job::open(config, log, Target::Feed(feed.clone()), metrics.job.clone());
+        let job = Job::open(
+            config,
+            Restoring::default(),
+            log,
+            Target::Feed(feed.clone()),
+            metrics.job.clone(),
+        );
         let stop = CancellationToken::new();
         let job = tokio::spawn(job.expect("nothing to refuse").run(stop.clone()));
         Self { metrics, feed, stop, job }

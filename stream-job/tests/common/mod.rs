@@ -14,8 +14,8 @@ use model::{
 };
 use random::Random;
 use stream_job::{
-    Assignment, Job, JobConfig, JobError, Rebuild, RetentionConfig, Saturated, SideOutputs,
-    SideTopics, Target,
+    Assignment, Job, JobConfig, JobError, Rebuild, Restoring, RetentionConfig, Saturated,
+    SideOutputs, SideTopics, Target,
 };
 use telemetry::Metrics;
 use tokio::{sync::watch, task::JoinHandle};
@@ -210,7 +210,9 @@ fn start_job(
 ) -> Result<Running, JobError> {
     let metrics = Metrics::new().expect("named once");
     let view = view_of(&config, &log);
-    let mut job = Job::open(config, log.clone(), Target::View(view.clone()), metrics.job.clone())?;
+    let restoring = Restoring::begin(&config, log.partitions());
+    let mut job =
+        Job::open(config, restoring, log.clone(), Target::View(view.clone()), metrics.job.clone())?;
     if let Some(topics) = topics {
         job = job.with_side_topics(topics)?;
     }

@@ -11,7 +11,7 @@ pub(crate) mod report;
 pub(crate) mod server;
 pub(crate) mod visibility;
 
-use std::path::Path;
+use std::{fs, io, path::Path};
 
 use tempfile::TempDir;
 
@@ -33,4 +33,19 @@ pub(crate) fn directory_bytes(directory: &Path) -> u64 {
             Err(_) => 0,
         })
         .sum()
+}
+
+/// Copies a directory and all in it; the copy must not exist.
+pub(crate) fn copy_directory(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir(to)?;
+    for entry in from.read_dir()? {
+        let entry = entry?;
+        let to = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_directory(&entry.path(), &to)?;
+        } else {
+            fs::copy(entry.path(), to)?;
+        }
+    }
+    Ok(())
 }
