@@ -36,8 +36,9 @@ use crate::{
 /// Version of the chunks; restoring refuses any other.
 const VERSION: u8 = 1;
 
-/// A chunk is ended when it is longer than this.
-const CHUNK_BYTES: usize = 1 << 20;
+/// A chunk is ended when it is longer than this: with what a database puts around it, it still fits a page of
+/// 256 KiB, and stays in the cache from being read to being restored.
+const CHUNK_BYTES: usize = (256 << 10) - (4 << 10);
 
 /// The most pairs for which room is made at once.
 const MAX_RESERVED: u32 = 50_000_000;
@@ -137,7 +138,7 @@ impl Aggregator {
 }
 
 impl Snapshot {
-    /// The chunks, about a megabyte each, in the order to restore them.
+    /// The chunks, up to about 256 KiB each, in the order to restore them.
     pub fn encode(&self) -> Vec<Vec<u8>> {
         let mut out = Chunks::default();
         out.done.push(self.meta.clone());
@@ -466,8 +467,10 @@ impl Restore {
 
     fn pane(&mut self, rest: &mut &[u8]) -> Result<(), RestoreError> {
         let number = PaneNumber::from_raw(varint::take_signed(rest)?);
-        let mut entries = Vec::new();
-        for _ in 0..varint::take(rest)? {
+        let count = varint::take(rest)?;
+        // Each takes two bytes or more: the number is not to be trusted with more memory than that.
+        let mut entries = Vec::with_capacity(rest.len().min(count as usize));
+        for _ in 0..count {
             let entry = Entry { pair: varint::take_u32(rest)?, quantity: varint::take_u32(rest)? };
             if entry.pair as usize >= self.state.pairs.len() {
                 return Err(RestoreError::Damaged("a pane names a pair that is missing"));
