@@ -312,3 +312,16 @@ impl Running {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commits_wait_for_a_second_at_most() {
+        assert_eq!(commit_interval("0ms"), Ok(Duration::ZERO));
+        assert_eq!(commit_interval("1s"), Ok(MAX_COMMIT_INTERVAL));
+        let refused = commit_interval("1001ms").expect_err("too long");
+        assert!(refused.contains("at most 1s"), "{refused}");
+    }
+}
