@@ -36,9 +36,12 @@ use crate::{
 /// Version of the chunks; restoring refuses any other.
 const VERSION: u8 = 1;
 
-/// A chunk is ended when it is longer than this: with what a database puts around it, it still fits a page of
-/// 256 KiB, and stays in the cache from being read to being restored.
+/// A chunk, but for that of a day, is ended when it is longer than this: with what a database puts around it, it
+/// still fits a page of 256 KiB, and stays in the cache from being read to being restored.
 const CHUNK_BYTES: usize = (256 << 10) - (4 << 10);
+
+/// Ids or entries in a chunk that is written whole: each takes ten bytes at most.
+const CHUNK_ITEMS: usize = CHUNK_BYTES / 10;
 
 /// The most pairs for which room is made at once.
 const MAX_RESERVED: u32 = 50_000_000;
@@ -138,7 +141,7 @@ impl Aggregator {
 }
 
 impl Snapshot {
-    /// The chunks, up to about 256 KiB each, in the order to restore them.
+    /// The chunks, in the order to restore them; none but that of a closed day is longer than 256 KiB.
     pub fn encode(&self) -> Vec<Vec<u8>> {
         let mut out = Chunks::default();
         out.done.push(self.meta.clone());
@@ -170,10 +173,10 @@ impl Snapshot {
     fn encode_entities(&self, out: &mut Chunks) {
         for side in Side::BOTH {
             let (first, ids) = &self.entities[side as usize];
-            for (place, ids) in ids.chunks(CHUNK_BYTES / 8).enumerate() {
+            for (place, ids) in ids.chunks(CHUNK_ITEMS).enumerate() {
                 out.begin(ENTITIES);
                 out.open.push(side as u8);
-                varint::put(&mut out.open, (first + place * (CHUNK_BYTES / 8)) as u64);
+                varint::put(&mut out.open, (first + place * CHUNK_ITEMS) as u64);
                 varint::put(&mut out.open, ids.len() as u64);
                 for &id in ids {
                     varint::put(&mut out.open, id);
@@ -206,7 +209,7 @@ impl Snapshot {
 
     fn encode_panes(&self, out: &mut Chunks) {
         for (number, entries) in &self.panes {
-            for entries in entries.chunks(CHUNK_BYTES / 8) {
+            for entries in entries.chunks(CHUNK_ITEMS) {
                 out.begin(PANE);
                 varint::put_signed(&mut out.open, number.raw());
                 varint::put(&mut out.open, entries.len() as u64);
@@ -583,5 +586,47 @@ fn take_side(rest: &mut &[u8]) -> Result<Side, RestoreError> {
         [0] => Ok(Side::Store),
         [1] => Ok(Side::Item),
         _ => Err(RestoreError::Damaged("a side is neither 0 nor 1")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{Batch, CustomerId, ItemId, Line, Purchase, StoreId};
+
+    use super::*;
+
+    struct Nowhere;
+
+    impl crate::SideOutput for Nowhere {
+        fn late(&mut self, _: Offset, _: u32, _: &Purchase) {}
+    }
+
+    #[test]
+    fn chunks_fit_their_pages_however_large_the_numbers_are() {
+        let now = Timestamp::from_millis(1_609_459_200_000).expect("in range");
+        let items = 2 * CHUNK_ITEMS as u64 + 1;
+        let line = |n| Line { item: ItemId(u64::MAX - n), quantity: u32::MAX };
+        let purchase = Purchase {
+            store: StoreId(u32::MAX),
+            customer: CustomerId(0),
+            date: now.date(),
+            event_time: now,
+            key: None,
+            lines: (0..items).map(line).collect(),
+        };
+        let batch = Batch {
+            producer: ProducerId(1),
+            first_sequence: Sequence(0),
+            append_time: now,
+            purchases: vec![purchase],
+        };
+        let mut state = Aggregator::new(Config::default());
+        state.apply(Offset(0), &batch, &mut Nowhere);
+        let chunks = state.snapshot(true).encode();
+        for tag in [ENTITIES, PAIRS, PANE] {
+            assert!(chunks.iter().filter(|chunk| chunk[0] == tag).count() > 1, "chunks of {tag}");
+        }
+        let longest = chunks.iter().map(Vec::len).max();
+        assert!(longest < Some((256 << 10) - (2 << 10)), "{longest:?}");
     }
 }
