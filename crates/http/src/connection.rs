@@ -10,7 +10,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU8, AtomicU64, Ordering::Relaxed, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed, Ordering::SeqCst},
     },
     task::Waker,
     time::Duration,
@@ -33,10 +33,14 @@ pub(crate) struct TimeLimits {
 enum Phase {
     /// The first byte of a request.
     Idle = 0,
+    /// The same, but the body of the request before may not have been read to its end.
+    IdleAfterBody = 1,
     /// The rest of its head, or of the handshake of TLS.
-    Head = 1,
+    Head = 2,
     /// The service: reading the body, making the answer. It keeps its own limits.
-    Busy = 2,
+    Busy = 3,
+    /// The client, to close as well. That has a limit of its own.
+    Closing = 4,
 }
 
 /// What a connection is to do when it is polled next.
@@ -68,10 +72,12 @@ struct Open {
 #[derive(Debug)]
 pub(crate) struct Connection {
     clock: Arc<AtomicU64>,
-    /// Phase and when it began: milliseconds × 4 + phase.
+    /// Phase and when it began: milliseconds × 8 + phase.
     phase: AtomicU64,
     /// When a write first found no room, in milliseconds + 1; 0 if the last write had room.
     stalled: AtomicU64,
+    /// Whether the last read found nothing.
+    drained: AtomicBool,
     command: AtomicU8,
     waker: AtomicWaker,
 }
@@ -86,7 +92,10 @@ pub(crate) struct OpenGuard {
 
 /// Keeps a connection in the phase `Busy`.
 #[derive(Debug)]
-pub(crate) struct BusyGuard(Arc<Connection>);
+pub(crate) struct BusyGuard {
+    connection: Arc<Connection>,
+    then: Phase,
+}
 
 impl Connections {
     pub(crate) fn new(metrics: ListenerMetrics) -> Arc<Self> {
@@ -103,6 +112,7 @@ impl Connections {
             clock: Arc::clone(&self.clock),
             phase: AtomicU64::new(0),
             stalled: AtomicU64::new(0),
+            drained: AtomicBool::new(false),
             command: AtomicU8::new(Command::Run as u8),
             waker: AtomicWaker::new(),
         });
@@ -153,7 +163,9 @@ impl Connections {
             (0, (Phase::Head, since)) if passed(since, limits.header) => {
                 &self.metrics.header_expired
             }
-            (0, (Phase::Idle, since)) if passed(since, limits.idle) => &self.metrics.idle_expired,
+            (0, (Phase::Idle | Phase::IdleAfterBody, since)) if passed(since, limits.idle) => {
+                &self.metrics.idle_expired
+            }
             (stalled @ 1.., _) if passed(stalled - 1, limits.write) => &self.metrics.write_expired,
             _ => return,
         };
@@ -169,17 +181,19 @@ impl Connections {
 
 impl Connection {
     fn enter(&self, phase: Phase) {
-        self.phase.store(self.clock.load(Relaxed) << 2 | phase as u64, Relaxed);
+        self.phase.store(self.clock.load(Relaxed) << 3 | phase as u64, Relaxed);
     }
 
     fn waiting(&self) -> (Phase, u64) {
         let word = self.phase.load(Relaxed);
-        let phase = match word & 3 {
+        let phase = match word & 7 {
             0 => Phase::Idle,
-            1 => Phase::Head,
-            _ => Phase::Busy,
+            1 => Phase::IdleAfterBody,
+            2 => Phase::Head,
+            3 => Phase::Busy,
+            _ => Phase::Closing,
         };
-        (phase, word >> 2)
+        (phase, word >> 3)
     }
 
     /// The handshake of TLS begins: it has the time of a head.
@@ -192,11 +206,34 @@ impl Connection {
         self.enter(Phase::Idle);
     }
 
-    /// Bytes have come from the client.
-    pub(crate) fn has_read(&self) {
-        if self.phase.load(Relaxed) & 3 == Phase::Idle as u64 {
+    /// Bytes have come from the client, or its end.
+    pub(crate) fn has_read(&self, bytes: usize) {
+        self.drained.store(false, Relaxed);
+        if bytes > 0 && self.is_idle() {
             self.enter(Phase::Head);
         }
+    }
+
+    /// A read found nothing.
+    pub(crate) fn has_drained(&self) {
+        self.drained.store(true, Relaxed);
+    }
+
+    fn is_idle(&self) -> bool {
+        matches!(self.waiting().0, Phase::Idle | Phase::IdleAfterBody)
+    }
+
+    /// Whether all that has come is read and answered, the answers are sent, and what comes next is the first
+    /// byte of a request, or the rest of one that has been read in part.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.drained.load(Relaxed)
+            && self.stalled.load(Relaxed) == 0
+            && self.waiting().0 == Phase::Idle
+    }
+
+    /// No more answers will be sent.
+    pub(crate) fn closing(&self) {
+        self.enter(Phase::Closing);
     }
 
     /// A write found room, or did not.
@@ -205,18 +242,19 @@ impl Connection {
         if room && stalled > 0 {
             self.stalled.store(0, Relaxed);
             // The body may have been buffered long ago: the connection is idle from here on.
-            if self.waiting().0 == Phase::Idle {
-                self.enter(Phase::Idle);
+            if self.is_idle() {
+                self.enter(self.waiting().0);
             }
         } else if !room && stalled == 0 {
             self.stalled.store(self.clock.load(Relaxed) + 1, Relaxed);
         }
     }
 
-    /// A request has come; it lasts until the guard is dropped.
-    pub(crate) fn busy(self: &Arc<Self>) -> BusyGuard {
+    /// A request has come, with a body or without; it lasts until the guard is dropped.
+    pub(crate) fn busy(self: &Arc<Self>, has_body: bool) -> BusyGuard {
         self.enter(Phase::Busy);
-        BusyGuard(Arc::clone(self))
+        let then = if has_body { Phase::IdleAfterBody } else { Phase::Idle };
+        BusyGuard { connection: Arc::clone(self), then }
     }
 
     /// What to do; the task of `waker` is woken when that changes.
@@ -260,12 +298,12 @@ impl Drop for OpenGuard {
 impl BusyGuard {
     /// Whether the listener wants the connection to end.
     pub(crate) fn is_draining(&self) -> bool {
-        self.0.is_draining()
+        self.connection.is_draining()
     }
 }
 
 impl Drop for BusyGuard {
     fn drop(&mut self) {
-        self.0.enter(Phase::Idle);
+        self.connection.enter(self.then);
     }
 }

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Sleep, sleep},
@@ -24,6 +25,8 @@ const LINGER_BYTES: usize = 32 << 20;
 #[derive(Debug)]
 pub(crate) struct WatchedIo<T> {
     transport: T,
+    /// What has been read of the transport before.
+    received: Bytes,
     connection: Arc<Connection>,
     linger: Option<Linger>,
 }
@@ -60,8 +63,15 @@ impl Linger {
 }
 
 impl<T> WatchedIo<T> {
-    pub(crate) fn new(transport: T, connection: Arc<Connection>) -> Self {
-        Self { transport, connection, linger: None }
+    /// `received` comes before what is still to be read of the transport.
+    pub(crate) fn new(transport: T, received: Bytes, connection: Arc<Connection>) -> Self {
+        Self { transport, received, connection, linger: None }
+    }
+
+    /// The transport, of which all that was received has been read.
+    pub(crate) fn into_inner(self) -> T {
+        debug_assert!(self.received.is_empty(), "something received has not been read");
+        self.transport
     }
 }
 
@@ -72,11 +82,15 @@ impl<T: AsyncRead + Unpin> AsyncRead for WatchedIo<T> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        let polled = Pin::new(&mut self.transport).poll_read(cx, buf);
-        if buf.filled().len() > before {
-            self.connection.has_read();
+        if !self.received.is_empty() {
+            let length = self.received.len().min(buf.remaining());
+            buf.put_slice(&self.received.split_to(length));
+        } else if Pin::new(&mut self.transport).poll_read(cx, buf)?.is_pending() {
+            self.connection.has_drained();
+            return Poll::Pending;
         }
-        polled
+        self.connection.has_read(buf.filled().len() - before);
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -115,6 +129,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WatchedIo<T> {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if this.linger.is_none() {
+            this.connection.closing();
             ready!(Pin::new(&mut this.transport).poll_shutdown(cx))?;
             if this.connection.is_draining() {
                 return Poll::Ready(Ok(()));

@@ -10,6 +10,7 @@ mod admin;
 mod body;
 mod config;
 mod connection;
+mod driver;
 mod error;
 mod io;
 mod readiness;

@@ -1,21 +1,11 @@
 //! The accept loop: one task per connection, on one of the listener's threads; a cap on connections, and
 //! a bounded drain.
 
-use std::{
-    future::poll_fn,
-    io,
-    pin::{Pin, pin},
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{future::poll_fn, io, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use hyper::server::conn::http1;
-use hyper_util::rt::TokioIo;
-use pin_project_lite::pin_project;
 use telemetry::ListenerMetrics;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
 };
@@ -25,7 +15,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use crate::{
     ListenerConfig, RouteTable,
     connection::{Command, Connection, Connections, TimeLimits},
-    io::WatchedIo,
+    driver::{Driver, Transport},
     service::RoutedService,
     threads::ServingThreads,
     tls::Identity,
@@ -67,23 +57,23 @@ pub async fn serve(
     };
     let sweeper = tokio::spawn(Arc::clone(&connections).sweep(limits));
     let slots = Arc::new(Semaphore::new(config.max_connections as usize));
-    let http = builder();
+    let http = Arc::new(builder());
     let accept = async {
         while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
             let stream = accept(&listener, &metrics).await;
             let open = connections.open();
             let state = Arc::clone(open.connection());
             let service = RoutedService::new(Arc::clone(&routes), Arc::clone(&state));
-            let (http, tls) = (http.clone(), tls.clone());
+            let (http, tls) = (Arc::clone(&http), tls.clone());
             threads.spawn(async move {
                 let stream = match TcpStream::from_std(stream) {
                     Ok(stream) => stream,
                     Err(error) => return tracing::warn!(%error, "a connection cannot be served"),
                 };
                 match tls {
-                    None => run(&http, stream, service, &state).await,
+                    None => run(http, stream, service, state).await,
                     // Boxed: a plain connection has no room for it.
-                    Some(tls) => Box::pin(run_tls(&tls, &http, stream, service, &state)).await,
+                    Some(tls) => Box::pin(run_tls(tls, http, stream, service, state)).await,
                 }
                 drop(open);
                 drop(slot);
@@ -100,7 +90,7 @@ pub async fn serve(
     Ok(())
 }
 
-fn builder() -> http1::Builder {
+pub(crate) fn builder() -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
         // Answers are small: one `send` of head and body together is cheaper than a vectored one.
@@ -140,13 +130,13 @@ fn is_about_one_connection(error: &io::Error) -> bool {
 }
 
 async fn run_tls(
-    tls: &TlsAcceptor,
-    http: &http1::Builder,
+    tls: TlsAcceptor,
+    http: Arc<http1::Builder>,
     stream: TcpStream,
     service: RoutedService,
-    state: &Arc<Connection>,
+    state: Arc<Connection>,
 ) {
-    if let Some(stream) = handshake(tls, stream, state).await {
+    if let Some(stream) = handshake(&tls, stream, &state).await {
         run(http, stream, service, state).await;
     }
 }
@@ -175,18 +165,13 @@ async fn handshake(
     }
 }
 
-async fn run<T>(
-    http: &http1::Builder,
-    transport: T,
+async fn run(
+    http: Arc<http1::Builder>,
+    transport: impl Transport,
     service: RoutedService,
-    state: &Arc<Connection>,
-) where
-    T: AsyncRead + AsyncWrite + Unpin + 'static,
-{
-    let io = TokioIo::new(WatchedIo::new(transport, Arc::clone(state)));
-    let http = http.serve_connection(io, service);
-    let connection = CommandedConnection { http, state: Arc::clone(state), draining: false };
-    if let Err(error) = connection.await {
+    state: Arc<Connection>,
+) {
+    if let Err(error) = Driver::new(http, transport, service, state).await {
         tracing::debug!(%error, "a connection ended");
     }
 }
@@ -204,35 +189,4 @@ async fn drain(connections: &Connections, slots: &Semaphore, config: &ListenerCo
     );
     connections.command(Command::Close);
     let _closed = slots.acquire_many(all).await;
-}
-
-pin_project! {
-    /// A connection of hyper that follows the commands of [`Connections`].
-    struct CommandedConnection<C> {
-        #[pin]
-        http: C,
-        state: Arc<Connection>,
-        draining: bool,
-    }
-}
-
-impl<C> Future for CommandedConnection<C>
-where
-    C: hyper_util::server::graceful::GracefulConnection<Error = hyper::Error>,
-{
-    type Output = Result<(), hyper::Error>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        match this.state.poll_command(cx.waker()) {
-            Command::Run => {}
-            Command::Drain if *this.draining => {}
-            Command::Drain => {
-                *this.draining = true;
-                this.http.as_mut().graceful_shutdown();
-            }
-            Command::Close => return Poll::Ready(Ok(())),
-        }
-        this.http.poll(cx)
-    }
 }

@@ -46,7 +46,7 @@ impl Service<Request<Incoming>> for RoutedService {
     type Future = AnswerFuture;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let busy = Some(self.connection.busy());
+        let busy = Some(self.connection.busy(!request.body().is_end_stream()));
         let (metrics, answer) = match self.routes.find(request.method(), request.uri().path()) {
             Match::Found(metrics, endpoint) => (metrics, Answer::Filter(endpoint.answer(request))),
             Match::WrongMethod(metrics, allow) => {

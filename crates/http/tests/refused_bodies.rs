@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{ECHO_LIMIT, Server, rest, send};
+use common::{ECHO_LIMIT, Server, read_until, rest, send};
 use http_server::ListenerConfig;
 use tokio::io::AsyncWriteExt;
 
@@ -23,5 +23,20 @@ async fn the_answer_comes_while_the_body_is_on_its_way() {
         assert!(answer.starts_with(&format!("HTTP/1.1 {expected} ")), "{head}: {answer}");
         assert!(answer.ends_with("\"}"), "{answer}");
     }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_that_comes_after_its_answer_is_not_taken_for_a_request() {
+    let server = Server::start(ListenerConfig::default()).await;
+    let hidden = "GET /hello/2 HTTP/1.1\r\nhost: x\r\n\r\n";
+    let length = hidden.len();
+    let head = format!("GET /hello/1 HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n");
+    let mut client = send(server.address, &head).await;
+    read_until(&mut client, "hello 1").await;
+    // The server may have closed by now: then this fails, which is as good.
+    let _ = client.write_all(hidden.as_bytes()).await;
+    let after = String::from_utf8(rest(&mut client).await).unwrap();
+    assert_eq!(after, "");
     server.stop().await;
 }
