@@ -24,7 +24,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest that a request may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-const POSITION: &str = "Topline-Position";
+pub(crate) const POSITION: &str = "Topline-Position";
 const WAIT_FOR: &str = "Topline-Wait-For";
 pub(crate) const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 

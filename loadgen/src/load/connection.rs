@@ -2,20 +2,19 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::{
-    Method, Response, StatusCode, Uri,
-    header::{self, HeaderValue, InvalidHeaderValue},
-};
 use model::{ItemId, Position, StoreId};
 use parking_lot::Mutex;
+use reqwest::{
+    StatusCode,
+    header::{HeaderValue, InvalidHeaderValue},
+};
 use serde::Deserialize;
 
 use super::{
     Outcome,
     link::{Link, LinkError},
     request::Request,
+    wire::{self, Response},
 };
 use crate::{
     BulkAnswer, Server,
@@ -116,7 +115,7 @@ impl Connection {
     pub(crate) async fn send(&mut self, request: &Request, known: bool) -> Answer {
         let endpoint = self.target.server.endpoint();
         let prepared = self.target.prepare(request);
-        let response = match self.link.exchange(endpoint, prepared).await {
+        let response = match self.link.exchange(endpoint, &prepared).await {
             Ok(response) => response,
             Err(error) => return Answer::of_error(&error),
         };
@@ -124,7 +123,7 @@ impl Connection {
             Request::Post(_) => StatusCode::CREATED,
             Request::Bulk(_) | Request::StoreItems(_) | Request::ItemStores(_) => StatusCode::OK,
         };
-        if response.status() == expected {
+        if response.status == expected {
             accept(request, &response)
         } else {
             reject(&response, known)
@@ -133,61 +132,50 @@ impl Connection {
 }
 
 impl Target {
-    fn prepare(&self, request: &Request) -> hyper::Request<Full<Bytes>> {
+    /// What is sent.
+    fn prepare(&self, request: &Request) -> Vec<u8> {
         match request {
             Request::StoreItems(StoreId(id)) => self.get(format_args!("/items/store/{id}")),
             Request::ItemStores(ItemId(id)) => self.get(format_args!("/items/top10/{id}")),
             Request::Post(basket) => {
                 let key = HeaderValue::try_from(&*basket.key).expect("keys are plain text");
-                let mut request =
-                    self.post(&basket.course_path(), "application/json", basket.course_body());
-                request.headers_mut().insert(client::IDEMPOTENCY_KEY, key);
-                request
+                let key = Some((client::IDEMPOTENCY_KEY, &key));
+                let (path, body) = (basket.course_path(), basket.course_body());
+                self.post(&path, "application/json", key, body.as_ref())
             }
             Request::Bulk(excerpt) => {
                 let mut body = Vec::new();
                 excerpt.baskets().iter().for_each(|basket| basket.write_ndjson(&mut body));
-                self.post("/v1/purchases", "application/x-ndjson", body)
+                self.post("/v1/purchases", "application/x-ndjson", None, &body)
             }
         }
     }
 
-    fn get(&self, path: fmt::Arguments<'_>) -> hyper::Request<Full<Bytes>> {
-        self.request(Method::GET, path, Bytes::new())
+    fn get(&self, path: fmt::Arguments<'_>) -> Vec<u8> {
+        let Endpoint { prefix, authority, .. } = self.server.endpoint();
+        let host = ("host", authority.as_bytes());
+        wire::request("GET", format_args!("{prefix}{path}"), [host], None)
     }
 
     fn post(
         &self,
         path: &str,
         content_type: &'static str,
-        body: impl Into<Bytes>,
-    ) -> hyper::Request<Full<Bytes>> {
-        let mut request = self.request(Method::POST, format_args!("{path}"), body.into());
-        let headers = request.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-        headers.extend(self.credentials.clone().map(|value| (header::AUTHORIZATION, value)));
-        request
-    }
-
-    fn request(
-        &self,
-        method: Method,
-        path: fmt::Arguments<'_>,
-        body: Bytes,
-    ) -> hyper::Request<Full<Bytes>> {
+        key: Option<(&'static str, &HeaderValue)>,
+        body: &[u8],
+    ) -> Vec<u8> {
         let Endpoint { prefix, authority, .. } = self.server.endpoint();
-        let mut request = hyper::Request::new(Full::new(body));
-        *request.method_mut() = method;
-        let path = Bytes::from(format!("{prefix}{path}"));
-        *request.uri_mut() = Uri::from_maybe_shared(path).expect("paths of the calls are plain");
-        request.headers_mut().insert(header::HOST, authority.clone());
-        request
+        let credentials = self.credentials.as_ref().map(|value| ("authorization", value));
+        let headers = [Some(("host", authority)), credentials, key];
+        let headers = headers.into_iter().flatten().map(|(name, value)| (name, value.as_bytes()));
+        let headers = headers.chain([("content-type", content_type.as_bytes())]);
+        wire::request("POST", format_args!("{prefix}{path}"), headers, Some(body))
     }
 }
 
 /// Reads an answer with the right status.
-fn accept(request: &Request, response: &Response<Bytes>) -> Answer {
-    let (status, body) = (response.status().as_u16(), response.body());
+fn accept(request: &Request, response: &Response) -> Answer {
+    let (status, body) = (response.status.as_u16(), &*response.body);
     let wrong = |problem: String| Answer::failed(Outcome::WrongBody, status, &problem);
     let mut bulk = None;
     let right = match request {
@@ -198,7 +186,7 @@ fn accept(request: &Request, response: &Response<Bytes>) -> Answer {
         Request::StoreItems(_) => StoreItemsBody::check(body),
         Request::ItemStores(_) => ItemStoresBody::check(body),
     };
-    match (right, client::position_header(response.headers())) {
+    match (right, client::position_header(&response.headers)) {
         (Ok(()), Ok(position)) => {
             let outcome = Outcome::Success;
             Answer { outcome, status, message: String::new(), pause: None, position, bulk }
@@ -208,15 +196,15 @@ fn accept(request: &Request, response: &Response<Bytes>) -> Answer {
 }
 
 /// Reads an answer with another status than the contract has.
-fn reject(response: &Response<Bytes>, known: bool) -> Answer {
-    let status = response.status();
-    let asked = client::retry_after(response.headers());
+fn reject(response: &Response, known: bool) -> Answer {
+    let status = response.status;
+    let asked = client::retry_after(&response.headers);
     let outcome = if status == StatusCode::NOT_FOUND && !known {
         Outcome::Unknown
     } else {
         Outcome::of_status(status, asked.is_some())
     };
-    let message = client::message_of(response.body());
+    let message = client::message_of(&response.body);
     let pause = asked.map(|asked| asked.min(LONGEST_PAUSE));
     Answer { pause, ..Answer::failed(outcome, status.as_u16(), &message) }
 }

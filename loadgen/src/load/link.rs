@@ -1,36 +1,37 @@
 //! A connection to the server, and one request over it at a time.
 //!
-//! This is `hyper`, the engine of `reqwest`, without what `reqwest` puts around it for a general client: see
-//! ADR 12. No pool, no redirects, nothing sent again behind the back of the figures; the task that sends a
-//! request also drives its connection.
+//! Nearly all connections of a run wait for an answer nearly all of the time. What each keeps meanwhile is
+//! touched once a request, by then no longer in any cache, and is taken from what the server could do on the same
+//! machine: so it is a socket and a few words. What comes is read into one buffer of the thread: see ADR 12.
 
 use std::{
+    cell::RefCell,
+    future::poll_fn,
     io,
-    pin::{Pin, pin},
+    pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::{
-    Request, Response,
-    client::conn::http1::{self, SendRequest},
-};
-use hyper_util::rt::TokioIo;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
     time::{Instant, timeout_at},
 };
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_util::either::Either;
 
+use super::wire::{self, Malformed, Received, Response};
 use crate::server::Endpoint;
 
-type Outgoing = Request<Full<Bytes>>;
-/// What reads and writes the connection, until that is closed.
-type Driver = Pin<Box<dyn Future<Output = hyper::Result<()>>>>;
+/// Bytes that are read at once.
+const SCRATCH: usize = 64 << 10;
+
+thread_local! {
+    /// What one read brings, until it is looked at.
+    static SCRATCH_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into());
+}
 
 /// Why there was no answer.
 #[derive(Debug, thiserror::Error)]
@@ -41,9 +42,12 @@ pub(crate) enum LinkError {
     /// There was no answer in time.
     #[error("no answer within {0:?}")]
     TimeOut(Duration),
-    /// The connection was lost, or what came over it is not HTTP.
+    /// The connection was lost before all of the answer was there.
+    #[error("the connection was lost")]
+    Lost(#[source] io::Error),
+    /// What came is not HTTP.
     #[error(transparent)]
-    Http(#[from] hyper::Error),
+    Malformed(#[from] Malformed),
 }
 
 /// A connection that is opened when it is needed, and kept until it is closed or fails.
@@ -53,135 +57,166 @@ pub(crate) struct Link {
     timeout: Duration,
 }
 
-struct Open {
-    requests: SendRequest<Full<Bytes>>,
-    /// Until the connection is closed: only without it does a request fail that waits for an answer.
-    driver: Option<Driver>,
-}
-
 impl Link {
     /// No connection yet.
     pub(crate) fn new(timeout: Duration) -> Self {
         Self { open: None, timeout }
     }
 
-    /// Sends a request and reads the answer to its end.
+    /// Sends a request, given as the bytes of it, and reads the answer to its end.
+    ///
+    /// A connection that the server has closed since the last answer is opened anew. A request of which the server may
+    /// have read anything is never sent again.
     ///
     /// # Errors
     /// [`LinkError`]; after it the next request opens another connection.
     pub(crate) async fn exchange(
         &mut self,
         endpoint: &Endpoint,
-        request: Outgoing,
-    ) -> Result<Response<Bytes>, LinkError> {
+        request: &[u8],
+    ) -> Result<Response, LinkError> {
         let Self { open, timeout } = self;
         let deadline = Instant::now() + *timeout;
         // Taken out, so that it is dropped with this future, and after a failure.
-        let request = match open.take() {
-            None => request,
-            Some(mut known) => match timeout_at(deadline, known.exchange(request)).await {
-                Ok(Ok(response)) => {
-                    *open = Some(known);
-                    return Ok(response);
-                }
-                Ok(Err(Lost::Sent(error))) => return Err(error.into()),
-                // The server had closed the connection between two requests, as it may.
-                Ok(Err(Lost::Unsent(request, _))) => *request,
+        if let Some(known) = open.take() {
+            match timeout_at(deadline, known.exchange(request)).await {
+                Ok(Err(Failed::Unsent(_))) => {}
+                Ok(outcome) => return keep(open, outcome),
                 Err(_) => return Err(LinkError::TimeOut(*timeout)),
-            },
-        };
+            }
+        }
         let Ok(connected) = timeout_at(deadline, connect(endpoint)).await else {
             let error = format!("no connection within {timeout:?}");
             return Err(LinkError::Connect(io::Error::new(io::ErrorKind::TimedOut, error)));
         };
-        let mut new = connected?;
+        let new = connected.map_err(LinkError::Connect)?;
         match timeout_at(deadline, new.exchange(request)).await {
-            Ok(Ok(response)) => {
-                *open = Some(new);
-                Ok(response)
-            }
-            Ok(Err(Lost::Sent(error) | Lost::Unsent(_, error))) => Err(error.into()),
+            Ok(outcome) => keep(open, outcome),
             Err(_) => Err(LinkError::TimeOut(*timeout)),
         }
     }
 }
 
-/// What became of a request whose connection was lost.
-enum Lost {
-    /// Some of it may have reached the server.
-    Sent(hyper::Error),
-    /// None of it has.
-    Unsent(Box<Outgoing>, hyper::Error),
+/// Keeps the connection for the next request, if it can carry one.
+fn keep(open: &mut Option<Open>, outcome: Exchanged) -> Result<Response, LinkError> {
+    let (response, connection) = outcome.map_err(|failed| match failed {
+        Failed::Unsent(error) => LinkError::Lost(error),
+        Failed::Sent(error) => error,
+    })?;
+    *open = connection;
+    Ok(response)
 }
 
-impl From<hyper::Error> for Lost {
-    fn from(error: hyper::Error) -> Self {
-        Self::Sent(error)
-    }
+/// A response, and the connection if it can carry another request.
+type Exchanged = Result<(Response, Option<Open>), Failed>;
+
+/// What became of a request without an answer.
+enum Failed {
+    /// The server has read nothing of it.
+    Unsent(io::Error),
+    /// It may have.
+    Sent(LinkError),
+}
+
+/// An open connection. Between two requests nothing of it is read.
+struct Open {
+    stream: Either<TcpStream, Box<TlsStream<TcpStream>>>,
+    /// The beginning of an answer that came in several reads.
+    received: Vec<u8>,
 }
 
 impl Open {
-    async fn exchange(&mut self, request: Outgoing) -> Result<Response<Bytes>, Lost> {
-        let Self { requests, driver } = self;
-        let mut exchange = pin!(async {
-            // After an answer, the driver may have to finish with it first.
-            if let Err(error) = requests.ready().await {
-                return Err(Lost::Unsent(Box::new(request), error));
-            }
-            let (head, body) = match requests.try_send_request(request).await {
-                Ok(response) => response.into_parts(),
-                Err(mut failed) => {
-                    return Err(match failed.take_message() {
-                        Some(request) => Lost::Unsent(Box::new(request), failed.into_error()),
-                        None => Lost::Sent(failed.into_error()),
-                    });
+    async fn exchange(mut self, request: &[u8]) -> Exchanged {
+        poll_fn(|cx| Poll::Ready(self.check_silence(cx))).await.map_err(Failed::Unsent)?;
+        let mut unsent = request;
+        let mut broken = None;
+        let received = poll_fn(|cx| {
+            // A server may refuse a request before it has read all of it, so there can be an answer although not all
+            // is sent, and although the rest cannot be.
+            if broken.is_none()
+                && let Err(error) = self.send(cx, &mut unsent)
+            {
+                if unsent.len() == request.len() {
+                    return Poll::Ready(Err(Failed::Unsent(error)));
                 }
-            };
-            Ok(Response::from_parts(head, body.collect().await?.to_bytes()))
+                broken = Some(error);
+            }
+            self.poll_answer(cx).map_err(Failed::Sent)
         });
-        std::future::poll_fn(|context| {
-            drive(driver, context);
-            match exchange.as_mut().poll(context) {
-                Poll::Pending if driver.is_some() => {
-                    drive(driver, context);
-                    exchange.as_mut().poll(context)
-                }
-                outcome => outcome,
-            }
-        })
-        .await
+        let Received { response, keep_alive, .. } = received.await?;
+        let reusable = keep_alive && unsent.is_empty();
+        Ok((response, reusable.then_some(self)))
     }
-}
 
-/// Reads and writes what it can. What ends the connection is what the exchange fails with.
-fn drive(driver: &mut Option<Driver>, context: &mut Context<'_>) {
-    if driver.as_mut().is_some_and(|driver| driver.as_mut().poll(context).is_ready()) {
-        *driver = None;
-    }
-}
-
-async fn connect(endpoint: &Endpoint) -> Result<Open, LinkError> {
-    let stream = TcpStream::connect((&*endpoint.host, endpoint.port)).await;
-    let stream = stream.and_then(|stream| stream.set_nodelay(true).map(|()| stream));
-    let stream = stream.map_err(LinkError::Connect)?;
-    match &endpoint.name {
-        None => handshake(stream).await,
-        Some(name) => {
-            let connector = TlsConnector::from(Arc::clone(&endpoint.tls));
-            let stream = connector.connect(name.clone(), stream).await;
-            handshake(stream.map_err(LinkError::Connect)?).await
+    /// # Errors
+    /// If the server has closed the connection, or says something that nobody has asked for, such as 408.
+    fn check_silence(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let mut byte = [0];
+        let mut byte = ReadBuf::new(&mut byte);
+        match Pin::new(&mut self.stream).poll_read(cx, &mut byte) {
+            Poll::Pending => Ok(()),
+            Poll::Ready(Ok(())) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Poll::Ready(Err(error)) => Err(error),
         }
     }
+
+    /// Sends what there is room for.
+    fn send(&mut self, cx: &mut Context<'_>, unsent: &mut &[u8]) -> io::Result<()> {
+        while !unsent.is_empty() {
+            match Pin::new(&mut self.stream).poll_write(cx, unsent)? {
+                Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(length) => *unsent = &unsent[length..],
+                Poll::Pending => return Ok(()),
+            }
+        }
+        // Of TLS some may wait for room, and is sent by the next call.
+        let _sent_or_waiting = Pin::new(&mut self.stream).poll_flush(cx)?;
+        Ok(())
+    }
+
+    /// Reads until all of an answer is there.
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<Received, LinkError>> {
+        SCRATCH_BUFFER.with_borrow_mut(|scratch| {
+            loop {
+                let mut read = ReadBuf::new(scratch);
+                ready!(Pin::new(&mut self.stream).poll_read(cx, &mut read))
+                    .map_err(LinkError::Lost)?;
+                let (read, ended) = (read.filled(), read.filled().is_empty());
+                let in_parts = !self.received.is_empty();
+                if in_parts {
+                    self.received.extend_from_slice(read);
+                }
+                let bytes = if in_parts { &self.received } else { read };
+                match wire::parse(bytes, ended)? {
+                    Some(mut received) => {
+                        // More than the answer is an answer to nothing.
+                        received.keep_alive &= received.length == bytes.len();
+                        self.received = Vec::new();
+                        return Poll::Ready(Ok(received));
+                    }
+                    None if ended => {
+                        let early = io::ErrorKind::UnexpectedEof.into();
+                        return Poll::Ready(Err(LinkError::Lost(early)));
+                    }
+                    None if in_parts => {}
+                    None => self.received.extend_from_slice(read),
+                }
+            }
+        })
+    }
 }
 
-async fn handshake<S>(stream: S) -> Result<Open, LinkError>
-where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
-{
-    // Head and body are short: one plain write of both costs less than a vectored one.
-    let (requests, driver) =
-        http1::Builder::new().writev(false).handshake(TokioIo::new(stream)).await?;
-    Ok(Open { requests, driver: Some(Box::pin(driver)) })
+async fn connect(endpoint: &Endpoint) -> io::Result<Open> {
+    let stream = TcpStream::connect((&*endpoint.host, endpoint.port)).await?;
+    stream.set_nodelay(true)?;
+    let stream = match &endpoint.name {
+        None => Either::Left(stream),
+        Some(name) => {
+            let connector = TlsConnector::from(Arc::clone(&endpoint.tls));
+            Either::Right(Box::new(connector.connect(name.clone(), stream).await?))
+        }
+    };
+    Ok(Open { stream, received: Vec::new() })
 }
 
 #[cfg(test)]
@@ -207,27 +242,25 @@ mod tests {
     async fn answer(listener: &TcpListener, answer: &[u8]) -> TcpStream {
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
+        while !head.windows(4).any(|bytes| bytes == b"\r\n\r\n") {
             assert_ne!(stream.read_buf(&mut head).await.unwrap(), 0);
         }
         stream.write_all(answer).await.unwrap();
         stream
     }
 
-    fn request() -> Outgoing {
-        Request::new(Full::default())
-    }
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
 
     #[tokio::test]
     async fn a_connection_closed_between_requests_is_opened_anew() {
         let (listener, server) = server().await;
         let mut link = Link::new(TIMEOUT);
         for _ in 0..3 {
-            let exchange = link.exchange(server.endpoint(), request());
+            let exchange = link.exchange(server.endpoint(), REQUEST);
             // Closed before the client gets to see the answer: nothing tells it later.
             let closing = async { drop(answer(&listener, ANSWER).await) };
             let (response, ()) = tokio::join!(exchange, closing);
-            assert_eq!(response.unwrap().into_body(), "sold");
+            assert_eq!(response.unwrap().body, b"sold");
         }
     }
 
@@ -236,16 +269,61 @@ mod tests {
         let (listener, server) = server().await;
         let mut link = Link::new(TIMEOUT);
         for part in [&b""[..], b"HTTP/1.1 200", &ANSWER[..ANSWER.len() - 1]] {
-            let exchange = link.exchange(server.endpoint(), request());
+            let exchange = link.exchange(server.endpoint(), REQUEST);
             let closing = async { drop(answer(&listener, part).await) };
             let (response, ()) = tokio::join!(exchange, closing);
-            assert!(matches!(response, Err(LinkError::Http(_))), "{response:?}");
+            assert!(matches!(response, Err(LinkError::Lost(_))), "{response:?}");
         }
         // The next request opens another connection, and it is the only one there.
-        let exchange = link.exchange(server.endpoint(), request());
+        let exchange = link.exchange(server.endpoint(), REQUEST);
         let (response, _stream) = tokio::join!(exchange, answer(&listener, ANSWER));
         assert!(response.is_ok());
         let another = futures_util::FutureExt::now_or_never(listener.accept());
         assert!(another.is_none(), "{another:?}");
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_heard_while_the_request_is_still_being_sent() {
+        let (listener, server) = server().await;
+        let mut link = Link::new(TIMEOUT);
+        // More than all buffers between the two take, and the server reads only the head.
+        let request = [REQUEST, &vec![b'x'; 64 << 20]].concat();
+        let exchange = link.exchange(server.endpoint(), &request);
+        let (response, _stream) = tokio::join!(exchange, answer(&listener, ANSWER));
+        assert_eq!(response.unwrap().body, b"sold");
+        assert!(link.open.is_none(), "the server would take the rest for a request");
+    }
+
+    #[tokio::test]
+    async fn an_answer_in_many_pieces_is_read_whole() {
+        let (listener, server) = server().await;
+        let mut link = Link::new(TIMEOUT);
+        let body = vec![b'x'; 3 * SCRATCH];
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+        let exchange = link.exchange(server.endpoint(), REQUEST);
+        let serve = async {
+            let mut stream = answer(&listener, &[]).await;
+            for piece in head.as_bytes().chunks(7).chain(body.chunks(SCRATCH / 2)) {
+                stream.write_all(piece).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+            stream
+        };
+        let (response, _stream) = tokio::join!(exchange, serve);
+        assert_eq!(response.unwrap().body, body);
+        assert!(link.open.is_some());
+    }
+
+    #[tokio::test]
+    async fn what_nobody_asked_for_costs_the_connection_only() {
+        let (listener, server) = server().await;
+        let mut link = Link::new(TIMEOUT);
+        let two = [ANSWER, ANSWER].concat();
+        for _ in 0..3 {
+            let exchange = link.exchange(server.endpoint(), REQUEST);
+            let (response, stream) = tokio::join!(exchange, answer(&listener, &two));
+            assert_eq!(response.unwrap().body, b"sold");
+            drop(stream);
+        }
     }
 }

@@ -37,6 +37,7 @@ mod source;
 mod summary;
 mod threshold;
 mod verdict;
+mod wire;
 mod worker;
 mod zipf;
 

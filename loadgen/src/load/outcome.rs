@@ -1,8 +1,8 @@
 //! How a request ended.
 
-use std::{error::Error, fmt, io};
+use std::{fmt, io};
 
-use hyper::StatusCode;
+use reqwest::StatusCode;
 
 use super::link::LinkError;
 
@@ -73,31 +73,16 @@ impl Outcome {
             // A connection that cannot be made in time is a failure to connect.
             LinkError::Connect(_) => Self::Connect,
             LinkError::TimeOut(_) => Self::TimeOut,
-            LinkError::Http(error) if lost(error) => Self::Reset,
-            LinkError::Http(_) => Self::Other,
+            LinkError::Lost(error) if is_of_the_connection(error) => Self::Reset,
+            LinkError::Lost(_) | LinkError::Malformed(_) => Self::Other,
         }
     }
 }
 
-/// Whether the connection ended before all of the answer was there.
-fn lost(error: &hyper::Error) -> bool {
-    if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
-        return true;
-    }
-    let mut next = error.source();
-    while let Some(cause) = next {
-        if let Some(io) = cause.downcast_ref::<io::Error>() {
-            return matches!(
-                io.kind(),
-                io::ErrorKind::ConnectionReset
-                    | io::ErrorKind::ConnectionAborted
-                    | io::ErrorKind::BrokenPipe
-                    | io::ErrorKind::UnexpectedEof
-            );
-        }
-        next = cause.source();
-    }
-    false
+/// Whether the connection ended, rather than what came over it being wrong, as TLS may be.
+fn is_of_the_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), ConnectionReset | ConnectionAborted | BrokenPipe | UnexpectedEof)
 }
 
 impl fmt::Display for Outcome {

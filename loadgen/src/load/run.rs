@@ -9,8 +9,8 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use hyper::header::InvalidHeaderValue;
 use model::Timestamp;
+use reqwest::header::InvalidHeaderValue;
 use tokio::{
     sync::{mpsc, watch},
     time::sleep_until,
