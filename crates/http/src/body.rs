@@ -1,12 +1,64 @@
-//! Reading the body of a request within limits of size and time.
+//! The body of a request, and reading it within limits of size and time.
 
-use std::{pin::pin, time::Duration};
+use std::{
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
-use hyper::StatusCode;
+use hyper::{
+    StatusCode,
+    body::{Body, Frame, Incoming, SizeHint},
+};
 
-use crate::HttpError;
+use crate::{HttpError, connection::Connection};
+
+/// The body of a request.
+#[derive(Debug)]
+pub(crate) enum RequestBody {
+    /// There is none.
+    Empty,
+    /// hyper reads it, and the connection is told when that is done.
+    Incoming(Incoming, Arc<Connection>),
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match self.get_mut() {
+            Self::Empty => Poll::Ready(None),
+            Self::Incoming(body, connection) => {
+                let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
+                if frame.is_none() || body.is_end_stream() {
+                    connection.has_read_body();
+                }
+                Poll::Ready(frame)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Incoming(body, _) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Incoming(body, _) => body.size_hint(),
+        }
+    }
+}
 
 /// How large a body may be, and how long it may take to arrive.
 #[derive(Debug, Clone, Copy)]

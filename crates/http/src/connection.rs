@@ -33,7 +33,7 @@ pub(crate) struct TimeLimits {
 enum Phase {
     /// The first byte of a request.
     Idle = 0,
-    /// The same, but the body of the request before may not have been read to its end.
+    /// The same, but the body of the request before has not been read to its end.
     IdleAfterBody = 1,
     /// The rest of its head, or of the handshake of TLS.
     Head = 2,
@@ -76,8 +76,10 @@ pub(crate) struct Connection {
     phase: AtomicU64,
     /// When a write first found no room, in milliseconds + 1; 0 if the last write had room.
     stalled: AtomicU64,
-    /// Whether the last read found nothing.
+    /// Whether the last read of hyper found nothing.
     drained: AtomicBool,
+    /// Whether the request at hand has a body of which not all has been read.
+    unread: AtomicBool,
     command: AtomicU8,
     waker: AtomicWaker,
 }
@@ -92,10 +94,7 @@ pub(crate) struct OpenGuard {
 
 /// Keeps a connection in the phase `Busy`.
 #[derive(Debug)]
-pub(crate) struct BusyGuard {
-    connection: Arc<Connection>,
-    then: Phase,
-}
+pub(crate) struct BusyGuard(Arc<Connection>);
 
 impl Connections {
     pub(crate) fn new(metrics: ListenerMetrics) -> Arc<Self> {
@@ -113,6 +112,7 @@ impl Connections {
             phase: AtomicU64::new(0),
             stalled: AtomicU64::new(0),
             drained: AtomicBool::new(false),
+            unread: AtomicBool::new(false),
             command: AtomicU8::new(Command::Run as u8),
             waker: AtomicWaker::new(),
         });
@@ -253,8 +253,13 @@ impl Connection {
     /// A request has come, with a body or without; it lasts until the guard is dropped.
     pub(crate) fn busy(self: &Arc<Self>, has_body: bool) -> BusyGuard {
         self.enter(Phase::Busy);
-        let then = if has_body { Phase::IdleAfterBody } else { Phase::Idle };
-        BusyGuard { connection: Arc::clone(self), then }
+        self.unread.store(has_body, Relaxed);
+        BusyGuard(Arc::clone(self))
+    }
+
+    /// The body of the request at hand has been read to its end.
+    pub(crate) fn has_read_body(&self) {
+        self.unread.store(false, Relaxed);
     }
 
     /// What to do; the task of `waker` is woken when that changes.
@@ -298,12 +303,13 @@ impl Drop for OpenGuard {
 impl BusyGuard {
     /// Whether the listener wants the connection to end.
     pub(crate) fn is_draining(&self) -> bool {
-        self.connection.is_draining()
+        self.0.is_draining()
     }
 }
 
 impl Drop for BusyGuard {
     fn drop(&mut self) {
-        self.connection.enter(self.then);
+        let unread = self.0.unread.load(Relaxed);
+        self.0.enter(if unread { Phase::IdleAfterBody } else { Phase::Idle });
     }
 }

@@ -1,50 +1,54 @@
-//! Drives one connection: hyper while there is a request, next to nothing while there is none.
+//! Drives one connection: next to nothing while there is no request, a few hundred bytes of work for one that
+//! is [`whole`], hyper for any other.
 //!
 //! hyper keeps some 18 KiB for a connection: what it reads into, what it writes from, the headers of the last
 //! request, its state. With a thousand connections that take turns, these no longer fit the caches, and each
-//! request waits for memory. So a connection at rest keeps its socket and a few words; for the next
-//! request hyper gets memory that the one before, on whatever connection of this thread, has just given back.
+//! request waits for memory. So a connection at rest keeps its socket and a few words; what it reads and writes
+//! is in buffers of its thread. If it needs hyper, that gets memory which the one before, on
+//! whatever connection of this thread, has just given back.
 
 use std::{
+    cell::RefCell,
     io, mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
-use bytes::Bytes;
-use hyper::server::conn::http1;
+use bytes::{Buf, Bytes};
+use hyper::server::conn::http1::{self, Parts};
 use hyper_util::rt::TokioIo;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-};
-use tokio_rustls::server::TlsStream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{
     connection::{Command, Connection},
     io::WatchedIo,
-    service::RoutedService,
+    service::{AnswerFuture, RoutedService},
+    whole::{self, Date, Encoded},
 };
 
-/// A stream of bytes that tells when it is worth reading.
-pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin + 'static {
-    /// Waits until there may be something to read, or the end. It may not be called while what has been
-    /// received is kept somewhere above the socket, that is unless the last read was [`Poll::Pending`].
-    fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+/// Bytes that are read at once from a connection at rest.
+const INPUT: usize = 16 << 10;
+
+/// What the connections of a thread share. Nothing is in it from one poll to the next but the date.
+struct Buffers {
+    input: Box<[u8]>,
+    output: Vec<u8>,
+    date: Date,
 }
 
-impl Transport for TcpStream {
-    fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        TcpStream::poll_read_ready(self, cx)
-    }
+thread_local! {
+    static BUFFERS: RefCell<Buffers> = RefCell::new(Buffers {
+        input: vec![0; INPUT].into(),
+        output: Vec::new(),
+        date: Date::new(),
+    });
 }
 
-impl Transport for TlsStream<TcpStream> {
-    fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_ref().0.poll_read_ready(cx)
-    }
-}
+/// A stream of bytes: TCP, or TLS over it.
+pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin + 'static {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + 'static> Transport for T {}
 
 type Http<T> = http1::Connection<TokioIo<WatchedIo<T>>, RoutedService>;
 
@@ -58,16 +62,29 @@ pub(crate) struct Driver<T: Transport> {
 
 enum Stage<T: Transport> {
     /// Between two requests.
-    AtRest {
-        transport: T,
-        service: RoutedService,
-    },
-    /// hyper has it, and `draining` is whether it has been told to end after this request.
-    InHttp {
-        http: Box<Http<T>>,
-        draining: bool,
-    },
+    AtRest(Line<T>),
+    /// The rest of an answer waits for room.
+    Sending(Line<T>, Bytes),
+    /// hyper has it; the flag is whether it has been told to end after this request.
+    InHyper(Box<Http<T>>, bool),
     Ended,
+}
+
+/// What a connection is while nothing is done for it.
+struct Line<T> {
+    transport: T,
+    service: RoutedService,
+}
+
+/// What follows a read.
+enum Next {
+    /// Another read: the request is answered.
+    Read,
+    /// There is no room for the rest of the answer.
+    Send(Bytes),
+    /// hyper goes on, from what was received.
+    Hyper(Bytes),
+    End,
 }
 
 impl<T: Transport> Driver<T> {
@@ -78,20 +95,13 @@ impl<T: Transport> Driver<T> {
         service: RoutedService,
         state: Arc<Connection>,
     ) -> Self {
-        let stage = begin(&http, transport, Bytes::new(), service, &state);
-        Self { http, state, stage }
+        Self { http, state, stage: Stage::AtRest(Line { transport, service }) }
     }
-}
 
-fn begin<T: Transport>(
-    http: &http1::Builder,
-    transport: T,
-    received: Bytes,
-    service: RoutedService,
-    state: &Arc<Connection>,
-) -> Stage<T> {
-    let io = TokioIo::new(WatchedIo::new(transport, received, Arc::clone(state)));
-    Stage::InHttp { http: Box::new(http.serve_connection(io, service)), draining: false }
+    fn hand_to_hyper(&self, line: Line<T>, received: Bytes) -> Stage<T> {
+        let io = WatchedIo::new(line.transport, received, Arc::clone(&self.state));
+        Stage::InHyper(Box::new(self.http.serve_connection(TokioIo::new(io), line.service)), false)
+    }
 }
 
 impl<T: Transport> Future for Driver<T> {
@@ -104,48 +114,122 @@ impl<T: Transport> Future for Driver<T> {
             return Poll::Ready(Ok(()));
         }
         loop {
-            match &mut this.stage {
-                Stage::AtRest { .. } if command == Command::Drain => return Poll::Ready(Ok(())),
-                Stage::AtRest { transport, .. } => {
-                    // An error shows again in the read that follows, and hyper reports it.
-                    let _ready_or_broken = ready!(transport.poll_read_ready(cx));
-                    let Stage::AtRest { transport, service } = this.take() else {
-                        unreachable!("it was at rest")
-                    };
-                    this.stage = begin(&this.http, transport, Bytes::new(), service, &this.state);
-                }
-                Stage::InHttp { http, draining } => {
-                    if command == Command::Drain && !*draining {
-                        *draining = true;
-                        Pin::new(&mut **http).graceful_shutdown();
+            let (stage, goes_on) = match mem::replace(&mut this.stage, Stage::Ended) {
+                Stage::AtRest(_) if command == Command::Drain => return Poll::Ready(Ok(())),
+                Stage::AtRest(mut line) => match line.serve(&this.state, cx) {
+                    Poll::Pending => (Stage::AtRest(line), false),
+                    Poll::Ready(Next::Read) => (Stage::AtRest(line), true),
+                    Poll::Ready(Next::Send(rest)) => (Stage::Sending(line, rest), true),
+                    Poll::Ready(Next::Hyper(bytes)) => (this.hand_to_hyper(line, bytes), true),
+                    Poll::Ready(Next::End) => return Poll::Ready(Ok(())),
+                },
+                Stage::Sending(mut line, mut rest) => match line.send(&mut rest, &this.state, cx) {
+                    Poll::Pending => (Stage::Sending(line, rest), false),
+                    Poll::Ready(Ok(())) => (Stage::AtRest(line), true),
+                    Poll::Ready(Err(error)) => {
+                        tracing::debug!(%error, "an answer could not be sent");
+                        return Poll::Ready(Ok(()));
                     }
-                    if let Poll::Ready(ended) = Pin::new(&mut **http).poll(cx) {
-                        this.stage = Stage::Ended;
+                },
+                Stage::InHyper(mut http, mut draining) => {
+                    if command == Command::Drain && !draining {
+                        draining = true;
+                        Pin::new(&mut *http).graceful_shutdown();
+                    }
+                    if let Poll::Ready(ended) = Pin::new(&mut *http).poll(cx) {
                         return Poll::Ready(ended);
                     }
-                    if *draining || !this.state.is_at_rest() {
-                        return Poll::Pending;
-                    }
-                    let Stage::InHttp { http, .. } = this.take() else {
-                        unreachable!("hyper had it")
-                    };
-                    let parts = http.into_parts();
-                    let (transport, service) = (parts.io.into_inner().into_inner(), parts.service);
-                    this.stage = if parts.read_buf.is_empty() {
-                        Stage::AtRest { transport, service }
+                    if draining || !this.state.is_at_rest() {
+                        (Stage::InHyper(http, draining), false)
                     } else {
-                        begin(&this.http, transport, parts.read_buf, service, &this.state)
-                    };
+                        let Parts { io, read_buf, service, .. } = http.into_parts();
+                        let line = Line { transport: io.into_inner().into_inner(), service };
+                        let stage = if read_buf.is_empty() {
+                            Stage::AtRest(line)
+                        } else {
+                            this.hand_to_hyper(line, read_buf)
+                        };
+                        (stage, true)
+                    }
                 }
                 Stage::Ended => unreachable!("a connection is not polled after its end"),
+            };
+            this.stage = stage;
+            if !goes_on {
+                return Poll::Pending;
             }
         }
     }
 }
 
-impl<T: Transport> Driver<T> {
-    fn take(&mut self) -> Stage<T> {
-        mem::replace(&mut self.stage, Stage::Ended)
+impl<T: Transport> Line<T> {
+    /// Reads once, and answers a request that is whole.
+    fn serve(&mut self, state: &Connection, cx: &mut Context<'_>) -> Poll<Next> {
+        BUFFERS.with_borrow_mut(|Buffers { input, output, date }| {
+            let mut read = ReadBuf::new(input);
+            match Pin::new(&mut self.transport).poll_read(cx, &mut read) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(())) if !read.filled().is_empty() => {}
+                // Clients come and go.
+                Poll::Ready(_) => return Poll::Ready(Next::End),
+            }
+            let bytes = read.filled();
+            state.has_read(bytes.len());
+            let hyper = || Poll::Ready(Next::Hyper(Bytes::copy_from_slice(bytes)));
+            let Some(request) = whole::parse(bytes) else { return hyper() };
+            let mut answer = self.service.answer(request);
+            let Poll::Ready(Ok(response)) = Pin::new(&mut answer).poll(cx) else {
+                self.service.begin_with(answer);
+                return hyper();
+            };
+            output.clear();
+            match whole::encode(response, date, output, cx) {
+                Encoded::Written => {}
+                Encoded::Left(response) => {
+                    self.service.begin_with(AnswerFuture::Come(Some(response)));
+                    return hyper();
+                }
+                Encoded::Broken => {
+                    tracing::warn!("the body of an answer ended too early");
+                    return Poll::Ready(Next::End);
+                }
+            }
+            let mut rest = &output[..];
+            Poll::Ready(match self.send(&mut rest, state, cx) {
+                Poll::Ready(Ok(())) => Next::Read,
+                Poll::Pending => Next::Send(Bytes::copy_from_slice(rest)),
+                Poll::Ready(Err(error)) => {
+                    tracing::debug!(%error, "an answer could not be sent");
+                    Next::End
+                }
+            })
+        })
+    }
+
+    /// Sends what there is room for, until nothing is left.
+    fn send(
+        &mut self,
+        rest: &mut impl Buf,
+        state: &Connection,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let transport = &mut self.transport;
+        loop {
+            let polled = if rest.has_remaining() {
+                Pin::new(&mut *transport).poll_write(cx, rest.chunk())
+            } else {
+                // TLS takes an answer into a buffer of its own.
+                Pin::new(&mut *transport).poll_flush(cx).map_ok(|()| 0)
+            };
+            state.has_written(polled.is_ready());
+            match ready!(polled)? {
+                0 if rest.has_remaining() => {
+                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                }
+                0 => return Poll::Ready(Ok(())),
+                length => rest.advance(length),
+            }
+        }
     }
 }
 
@@ -156,7 +240,7 @@ mod tests {
     use telemetry::Metrics;
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
-        net::TcpListener,
+        net::{TcpListener, TcpStream},
     };
     use warp::Filter;
 
@@ -165,16 +249,22 @@ mod tests {
 
     const GET: &str = "GET /x HTTP/1.1\r\nhost: x\r\n\r\n";
 
-    struct Pair {
-        driver: Driver<TcpStream>,
-        client: TcpStream,
+    struct Pair<T: Transport> {
+        driver: Driver<T>,
+        client: T,
     }
 
-    impl Pair {
+    impl Pair<TcpStream> {
         async fn new() -> Self {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
             let (stream, _) = listener.accept().await.unwrap();
+            Self::over(stream, client)
+        }
+    }
+
+    impl<T: Transport> Pair<T> {
+        fn over(stream: T, client: T) -> Self {
             let metrics = Metrics::new().unwrap();
             let routes = Routes::new("test").get("/x", warp::path!("x").map(|| "answered").boxed());
             let table = Arc::new(RouteTable::new(&metrics.http).with(routes));
@@ -205,7 +295,22 @@ mod tests {
         }
 
         fn is_at_rest(&self) -> bool {
-            matches!(self.driver.stage, Stage::AtRest { .. })
+            matches!(self.driver.stage, Stage::AtRest(_))
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_sent_as_there_is_room() {
+        let (stream, client) = tokio::io::duplex(GET.len());
+        let mut pair = Pair::over(stream, client);
+        for _ in 0..3 {
+            pair.client.write_all(GET.as_bytes()).await.unwrap();
+            let polled =
+                poll_fn(|cx| Poll::Ready(Pin::new(&mut pair.driver).poll(cx).is_pending()));
+            assert!(polled.await);
+            assert!(matches!(pair.driver.stage, Stage::Sending(..)));
+            pair.exchange("", 1).await;
+            assert!(pair.is_at_rest());
         }
     }
 

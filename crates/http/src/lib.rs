@@ -20,6 +20,7 @@ mod server;
 mod service;
 mod threads;
 mod tls;
+mod whole;
 
 pub use admin::admin_routes;
 pub use body::{BodyLimits, read_body};

@@ -7,12 +7,12 @@
 use std::{fmt, sync::Arc};
 
 use futures_util::future::BoxFuture;
-use hyper::{Method, Request, body::Incoming, header::HeaderValue};
+use hyper::{Method, Request, header::HeaderValue};
 use telemetry::{HttpMetrics, RouteMetrics};
 use tower_service::Service;
 use warp::{Filter, Rejection, Reply, reply};
 
-use crate::recover;
+use crate::{body::RequestBody, recover};
 
 /// The routes of a service, and the filters that answer them.
 #[derive(Debug, Clone)]
@@ -34,7 +34,7 @@ struct Route {
 pub(crate) struct Endpoint(Arc<dyn Answer>);
 
 trait Answer: Send + Sync {
-    fn answer(&self, request: Request<Incoming>) -> Answering;
+    fn answer(&self, request: Request<RequestBody>) -> Answering;
 }
 
 /// An answer to come.
@@ -91,7 +91,7 @@ impl Endpoint {
         Self(Arc::new(Recovered(filter.recover(recover))))
     }
 
-    pub(crate) fn answer(&self, request: Request<Incoming>) -> Answering {
+    pub(crate) fn answer(&self, request: Request<RequestBody>) -> Answering {
         self.0.answer(request)
     }
 }
@@ -110,7 +110,7 @@ where
     F::Extract: Reply,
     F::Future: Send,
 {
-    fn answer(&self, request: Request<Incoming>) -> Answering {
+    fn answer(&self, request: Request<RequestBody>) -> Answering {
         let answer = warp::service(self.0.clone()).call(request);
         Box::pin(async move {
             let Ok(response) = answer.await;

@@ -2,6 +2,7 @@
 //! connection as busy until the answer is out.
 
 use std::{
+    cell::Cell,
     convert::Infallible,
     pin::Pin,
     sync::Arc,
@@ -20,6 +21,7 @@ use warp::{Reply, reply};
 
 use crate::{
     HttpError, RouteTable,
+    body::RequestBody,
     connection::{BusyGuard, Connection},
     routes::{Answering, Match},
 };
@@ -32,20 +34,21 @@ pub struct UntilDrain;
 pub(crate) struct RoutedService {
     routes: Arc<RouteTable>,
     connection: Arc<Connection>,
+    /// The answer to the request that hyper will read first.
+    begun: Cell<Option<Box<AnswerFuture>>>,
 }
 
 impl RoutedService {
     pub(crate) fn new(routes: Arc<RouteTable>, connection: Arc<Connection>) -> Self {
-        Self { routes, connection }
+        Self { routes, connection, begun: Cell::default() }
     }
-}
 
-impl Service<Request<Incoming>> for RoutedService {
-    type Response = Response<AnswerBody<WarpBody>>;
-    type Error = Infallible;
-    type Future = AnswerFuture;
+    /// Hands a request that hyper is about to read to it together with its answer.
+    pub(crate) fn begin_with(&self, answer: AnswerFuture) {
+        self.begun.set(Some(Box::new(answer)));
+    }
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    pub(crate) fn answer(&self, request: Request<RequestBody>) -> AnswerFuture {
         let busy = Some(self.connection.busy(!request.body().is_end_stream()));
         let (metrics, answer) = match self.routes.find(request.method(), request.uri().path()) {
             Match::Found(metrics, endpoint) => (metrics, Answer::Filter(endpoint.answer(request))),
@@ -54,33 +57,59 @@ impl Service<Request<Incoming>> for RoutedService {
             }
             Match::UnknownPath(metrics) => (metrics, Answer::Error(HttpError::unknown_path())),
         };
-        AnswerFuture { answer, busy, metrics: metrics.clone(), start: Instant::now() }
+        AnswerFuture::ToCome { answer, busy, metrics: metrics.clone(), start: Instant::now() }
     }
 }
 
-/// The answer to come.
-pub(crate) struct AnswerFuture {
-    answer: Answer,
-    busy: Option<BusyGuard>,
-    metrics: RouteMetrics,
-    start: Instant,
+impl Service<Request<Incoming>> for RoutedService {
+    type Response = RoutedResponse;
+    type Error = Infallible;
+    type Future = AnswerFuture;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        if let Some(begun) = self.begun.take() {
+            return *begun;
+        }
+        let connection = Arc::clone(&self.connection);
+        self.answer(request.map(|body| RequestBody::Incoming(body, connection)))
+    }
 }
 
-enum Answer {
+pub(crate) type RoutedResponse = Response<AnswerBody<WarpBody>>;
+
+/// The answer to come.
+pub(crate) enum AnswerFuture {
+    ToCome {
+        answer: Answer,
+        busy: Option<BusyGuard>,
+        metrics: RouteMetrics,
+        start: Instant,
+    },
+    /// It has come already, and is taken once.
+    Come(Option<RoutedResponse>),
+}
+
+pub(crate) enum Answer {
     Filter(Answering),
     Error(HttpError),
 }
 
 impl Future for AnswerFuture {
-    type Output = Result<Response<AnswerBody<WarpBody>>, Infallible>;
+    type Output = Result<RoutedResponse, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let response = match &mut self.answer {
+        let (answer, busy, metrics, start) = match &mut *self {
+            Self::ToCome { answer, busy, metrics, start } => (answer, busy, metrics, start),
+            Self::Come(response) => {
+                return Poll::Ready(Ok(response.take().expect("an answer is taken once")));
+            }
+        };
+        let response = match answer {
             Answer::Filter(answering) => ready!(answering.as_mut().poll(cx)),
             Answer::Error(error) => error.clone().into_response(),
         };
-        self.metrics.observe(response.status().as_u16(), self.start.elapsed());
-        let busy = self.busy.take();
+        metrics.observe(response.status().as_u16(), start.elapsed());
+        let busy = busy.take();
         let until_drain = response.extensions().get::<UntilDrain>().is_some();
         Poll::Ready(Ok(response.map(|body| AnswerBody { body, busy, until_drain })))
     }

@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "each test uses a part")]
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use http_server::{
     BodyLimits, HttpError, ListenerConfig, RouteTable, Routes, Segment, read_body, serve,
@@ -93,8 +93,32 @@ fn routes(go: Arc<Notify>, waiting: Arc<Notify>) -> Routes {
             let limits = BodyLimits { bytes: ECHO_LIMIT, time: Duration::from_millis(300) };
             read_body(body, declared, limits).await.map(|bytes| bytes.to_vec())
         });
+    let reply = |status: u16, name: &'static str, value: &'static str| {
+        warp::reply::with_header(
+            warp::reply::with_status("", warp::http::StatusCode::from_u16(status).unwrap()),
+            name,
+            value,
+        )
+    };
+    let empty = warp::path!("empty").map(String::new);
+    let not_modified = warp::path!("not-modified").map(move || reply(304, "etag", "x"));
+    let no_content = warp::path!("no-content").map(move || reply(204, "x-y", "z"));
+    let dated = warp::path!("dated").map(move || reply(200, "date", "today"));
+    let stream = warp::path!("stream").map(|| {
+        warp::reply::stream(futures_util::stream::iter(["a", "b"].map(Ok::<_, Infallible>)))
+    });
+    let later = warp::path!("later").then(|| async {
+        tokio::task::yield_now().await;
+        "later"
+    });
     Routes::new("test")
         .get("/hello/{storeID}", hello)
+        .get("/empty", empty)
+        .get("/not-modified", not_modified)
+        .get("/no-content", no_content)
+        .get("/dated", dated)
+        .get("/stream", stream)
+        .get("/later", later)
         .get("/wait", wait)
         .get("/large", large)
         .post("/echo", echo)

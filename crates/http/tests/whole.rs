@@ -1,0 +1,90 @@
+//! A request that comes in one piece is answered as one that comes in several, to the byte.
+
+mod common;
+
+use common::{LARGE, Server, rest, send};
+use http_server::ListenerConfig;
+use tokio::io::AsyncWriteExt;
+
+/// All that the server says to `request`, sent as it is or in pieces, and to one that closes after it.
+async fn answers(server: &Server, request: &str, pieces: usize) -> String {
+    let mut client = send(server.address, "").await;
+    client.set_nodelay(true).unwrap();
+    let (begin, end) = request.split_at(request.len().min(pieces));
+    for piece in begin.as_bytes().chunks(1).chain([end.as_bytes()]) {
+        // It may have been refused by now.
+        let _ = client.write_all(piece).await;
+        tokio::task::yield_now().await;
+    }
+    let close = "GET /hello/9 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let _ = client.write_all(close.as_bytes()).await;
+    let all = String::from_utf8(rest(&mut client).await).unwrap();
+    all.split_inclusive("\r\n")
+        .map(|line| if line.starts_with("date: ") { "date\r\n" } else { line })
+        .collect()
+}
+
+#[tokio::test]
+async fn the_answer_is_the_same_however_the_request_comes() {
+    let server = Server::start(ListenerConfig::default()).await;
+    let request = |line: &str, headers: &str| format!("{line}\r\nhost: x\r\n{headers}\r\n");
+    let long = "x".repeat(8000);
+    let many = |count| (0..count).map(|n| format!("h{n}: x\r\n")).collect::<String>();
+    let hello = "GET /hello/1 HTTP/1.1";
+    for (request, expected) in [
+        (request(hello, ""), "HTTP/1.1 200 OK\r\n"),
+        (request(hello, "accept: */*\r\nAccept: x\r\nX-Y:  z \r\n"), "HTTP/1.1 200 OK\r\n"),
+        (request("GET /hello/1?a=b&c=%20 HTTP/1.1", ""), "HTTP/1.1 200 OK\r\n"),
+        (request("GET /hello/x HTTP/1.1", ""), "HTTP/1.1 400 Bad Request\r\n"),
+        (request("GET /none HTTP/1.1", ""), "HTTP/1.1 404 Not Found\r\n"),
+        (request("GET /echo HTTP/1.1", ""), "HTTP/1.1 405 Method Not Allowed\r\n"),
+        (request("GET /empty HTTP/1.1", ""), "HTTP/1.1 200 OK\r\n"),
+        (request("GET /not-modified HTTP/1.1", ""), "HTTP/1.1 304 Not Modified\r\n"),
+        (request("GET /no-content HTTP/1.1", ""), "HTTP/1.1 204 No Content\r\n"),
+        (request("GET /dated HTTP/1.1", ""), "HTTP/1.1 200 OK\r\n"),
+        (request("GET /stream HTTP/1.1", ""), "HTTP/1.1 200 OK\r\n"),
+        (request("GET /later HTTP/1.1", ""), "HTTP/1.1 200 OK\r\n"),
+        (request("HEAD /hello/1 HTTP/1.1", ""), "HTTP/1.1 200 OK\r\n"),
+        (request("POST /echo HTTP/1.1", "content-length: 0\r\n"), "HTTP/1.1 200 OK\r\n"),
+        (request("GET /hello/1 HTTP/1.0", ""), "HTTP/1.0 200 OK\r\n"),
+        (request("GET /hello/1 HTTP/1.0", "connection: keep-alive\r\n"), "HTTP/1.0 200 OK\r\n"),
+        (request(hello, "connection: Keep-Alive\r\n"), "HTTP/1.1 200 OK\r\n"),
+        (request(hello, "connection: close\r\n"), "HTTP/1.1 200 OK\r\n"),
+        (request(hello, "content-length: 0\r\n"), "HTTP/1.1 200 OK\r\n"),
+        (request(hello, "content-length: x\r\n"), "HTTP/1.1 400 Bad Request\r\n"),
+        (request(hello, "transfer-encoding: gzip\r\n"), "HTTP/1.1 400 Bad Request\r\n"),
+        (request(hello, "transfer-encoding: chunked\r\n") + "0\r\n\r\n", "HTTP/1.1 200 OK\r\n"),
+        (request(hello, "expect: 100-continue\r\n"), "HTTP/1.1 200 OK\r\n"),
+        (request(hello, "upgrade: h2c\r\n"), "HTTP/1.1 200 OK\r\n"),
+        (request(hello, &format!("x: {long}\r\n")), "HTTP/1.1 200 OK\r\n"),
+        (request(hello, &many(31)), "HTTP/1.1 200 OK\r\n"),
+        (request(hello, &many(99)), "HTTP/1.1 200 OK\r\n"),
+        (request(hello, &many(100)), "HTTP/1.1 431 Request Header Fields Too Large\r\n"),
+        (request(hello, "x y: z\r\n"), "HTTP/1.1 400 Bad Request\r\n"),
+        (request(hello, "x: \u{1}\r\n"), "HTTP/1.1 400 Bad Request\r\n"),
+        (request("GET  /hello/1 HTTP/1.1", ""), "HTTP/1.1 400 Bad Request\r\n"),
+        (request("GET http://x/hello/1 HTTP/1.1", ""), "HTTP/1.1 200 OK\r\n"),
+        (request("get /hello/1 HTTP/1.1", ""), "HTTP/1.1 405 Method Not Allowed\r\n"),
+        (request("GET /hello/1 HTTP/2.0", ""), "HTTP/1.1 400 Bad Request\r\n"),
+        (request("GET /hel\u{7f}lo/1 HTTP/1.1", ""), "HTTP/1.1 400 Bad Request\r\n"),
+        (format!("{hello}\n\n"), "HTTP/1.1 200 OK\r\n"),
+        (format!("\r\n{hello}\r\n\r\n"), "HTTP/1.1 200 OK\r\n"),
+    ] {
+        let whole = answers(&server, &request, 0).await;
+        assert!(whole.starts_with(expected), "{request:?}: {whole:?}");
+        // hyper gets a request that comes in pieces.
+        let in_pieces = answers(&server, &request, 20).await;
+        assert_eq!(whole, in_pieces, "{request:?}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_answer_too_long_for_one_write_comes_whole() {
+    let server = Server::start(ListenerConfig::default()).await;
+    let request = "GET /large HTTP/1.1\r\nhost: x\r\n\r\n";
+    let all = answers(&server, request, 0).await;
+    let body = "x".repeat(LARGE);
+    assert!(all.contains(&format!("\r\n\r\n{body}HTTP/1.1 200 OK\r\n")), "{}", &all[..200]);
+    server.stop().await;
+}
