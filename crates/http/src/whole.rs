@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn everything_else_is_left() {
-        for cut in 0..HEAD.len() + 1 {
+        for cut in 0..=HEAD.len() {
             assert!(!taken(&format!("{HEAD}\r\n")[..cut]), "{cut} bytes");
         }
         for name in OF_THE_CONNECTION {
