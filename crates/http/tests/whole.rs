@@ -29,7 +29,7 @@ async fn the_answer_is_the_same_however_the_request_comes() {
     let server = Server::start(ListenerConfig::default()).await;
     let request = |line: &str, headers: &str| format!("{line}\r\nhost: x\r\n{headers}\r\n");
     let long = "x".repeat(8000);
-    let many = |count| (0..count).map(|n| format!("h{n}: x\r\n")).collect::<String>();
+    let many = |count| "h: x\r\n".repeat(count);
     let hello = "GET /hello/1 HTTP/1.1";
     for (request, expected) in [
         (request(hello, ""), "HTTP/1.1 200 OK\r\n"),
