@@ -22,7 +22,14 @@ pub(crate) enum RequestBody {
     /// There is none.
     Empty,
     /// hyper reads it, and the connection is told when that is done.
-    Incoming(Incoming, Arc<Connection>),
+    Incoming {
+        /// What is still to come.
+        body: Incoming,
+        /// Of which connection.
+        connection: Arc<Connection>,
+        /// Number of the request.
+        request: u64,
+    },
 }
 
 impl Body for RequestBody {
@@ -35,10 +42,10 @@ impl Body for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
-            Self::Incoming(body, connection) => {
+            Self::Incoming { body, connection, request } => {
                 let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
                 if frame.is_none() || body.is_end_stream() {
-                    connection.has_read_body();
+                    connection.has_read_body(*request);
                 }
                 Poll::Ready(frame)
             }
@@ -48,14 +55,14 @@ impl Body for RequestBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Incoming(body, _) => body.is_end_stream(),
+            Self::Incoming { body, .. } => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Incoming(body, _) => body.size_hint(),
+            Self::Incoming { body, .. } => body.size_hint(),
         }
     }
 }

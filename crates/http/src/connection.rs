@@ -33,7 +33,7 @@ pub(crate) struct TimeLimits {
 enum Phase {
     /// The first byte of a request.
     Idle = 0,
-    /// The same, but the body of the request before has not been read to its end.
+    /// The same, but the body of the request before has not been read to its end: what comes may be that.
     IdleAfterBody = 1,
     /// The rest of its head, or of the handshake of TLS.
     Head = 2,
@@ -78,8 +78,10 @@ pub(crate) struct Connection {
     stalled: AtomicU64,
     /// Whether the last read of hyper found nothing.
     drained: AtomicBool,
-    /// Whether the request at hand has a body of which not all has been read.
-    unread: AtomicBool,
+    /// Requests that hyper has read so far: their numbers.
+    requests: AtomicU64,
+    /// The number of the request at hand if it has a body of which not all has been read, else 0.
+    unread: AtomicU64,
     command: AtomicU8,
     waker: AtomicWaker,
 }
@@ -112,7 +114,8 @@ impl Connections {
             phase: AtomicU64::new(0),
             stalled: AtomicU64::new(0),
             drained: AtomicBool::new(false),
-            unread: AtomicBool::new(false),
+            requests: AtomicU64::new(0),
+            unread: AtomicU64::new(0),
             command: AtomicU8::new(Command::Run as u8),
             waker: AtomicWaker::new(),
         });
@@ -209,7 +212,7 @@ impl Connection {
     /// Bytes have come from the client, or its end.
     pub(crate) fn has_read(&self, bytes: usize) {
         self.drained.store(false, Relaxed);
-        if bytes > 0 && self.is_idle() {
+        if bytes > 0 && self.waiting().0 == Phase::Idle {
             self.enter(Phase::Head);
         }
     }
@@ -219,12 +222,12 @@ impl Connection {
         self.drained.store(true, Relaxed);
     }
 
-    fn is_idle(&self) -> bool {
-        matches!(self.waiting().0, Phase::Idle | Phase::IdleAfterBody)
-    }
-
     /// Whether all that has come is read and answered, the answers are sent, and what comes next is the first
     /// byte of a request, or the rest of one that has been read in part.
+    ///
+    /// It is asked after hyper has been polled, and tells whether hyper can be taken off the connection: what that still has
+    /// then is nothing but what it has read of the next head. That holds as long as hyper writes out what
+    /// it has before it waits, which `pipeline_flush` would change: a new version of hyper is to be looked at for it.
     pub(crate) fn is_at_rest(&self) -> bool {
         self.drained.load(Relaxed)
             && self.stalled.load(Relaxed) == 0
@@ -242,24 +245,29 @@ impl Connection {
         if room && stalled > 0 {
             self.stalled.store(0, Relaxed);
             // The body may have been buffered long ago: the connection is idle from here on.
-            if self.is_idle() {
-                self.enter(self.waiting().0);
+            if let (idle @ (Phase::Idle | Phase::IdleAfterBody), _) = self.waiting() {
+                self.enter(idle);
             }
         } else if !room && stalled == 0 {
             self.stalled.store(self.clock.load(Relaxed) + 1, Relaxed);
         }
     }
 
-    /// A request has come, with a body or without; it lasts until the guard is dropped.
+    /// The number of the next request.
+    pub(crate) fn number_request(&self) -> u64 {
+        self.requests.fetch_add(1, Relaxed) + 1
+    }
+
+    /// A request has come, the one numbered last, with a body or without; it lasts until the guard is dropped.
     pub(crate) fn busy(self: &Arc<Self>, has_body: bool) -> BusyGuard {
         self.enter(Phase::Busy);
-        self.unread.store(has_body, Relaxed);
+        self.unread.store(if has_body { self.requests.load(Relaxed) } else { 0 }, Relaxed);
         BusyGuard(Arc::clone(self))
     }
 
-    /// The body of the request at hand has been read to its end.
-    pub(crate) fn has_read_body(&self) {
-        self.unread.store(false, Relaxed);
+    /// The body of the request with this number has been read to its end, perhaps when another was at hand already.
+    pub(crate) fn has_read_body(&self, request: u64) {
+        let _other = self.unread.compare_exchange(request, 0, Relaxed, Relaxed);
     }
 
     /// What to do; the task of `waker` is woken when that changes.
@@ -310,6 +318,6 @@ impl BusyGuard {
 impl Drop for BusyGuard {
     fn drop(&mut self) {
         let unread = self.0.unread.load(Relaxed);
-        self.0.enter(if unread { Phase::IdleAfterBody } else { Phase::Idle });
+        self.0.enter(if unread > 0 { Phase::IdleAfterBody } else { Phase::Idle });
     }
 }

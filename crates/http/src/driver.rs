@@ -4,8 +4,8 @@
 //! hyper keeps some 18 KiB for a connection: what it reads into, what it writes from, the headers of the last
 //! request, its state. With a thousand connections that take turns, these no longer fit the caches, and each
 //! request waits for memory. So a connection at rest keeps its socket and a few words; what it reads and writes
-//! is in buffers of its thread. If it needs hyper, that gets memory which the one before, on
-//! whatever connection of this thread, has just given back.
+//! is in buffers of its thread. If it needs hyper, the allocator can give it what the one before, on
+//! whatever connection of this thread, has given back.
 
 use std::{
     cell::RefCell,
@@ -67,6 +67,8 @@ enum Stage<T: Transport> {
     Sending(Line<T>, Bytes),
     /// hyper has it; the flag is whether it has been told to end after this request.
     InHyper(Box<Http<T>>, bool),
+    /// The client is told that nothing more comes.
+    Closing(Line<T>),
     Ended,
 }
 
@@ -115,13 +117,13 @@ impl<T: Transport> Future for Driver<T> {
         }
         loop {
             let (stage, goes_on) = match mem::replace(&mut this.stage, Stage::Ended) {
-                Stage::AtRest(_) if command == Command::Drain => return Poll::Ready(Ok(())),
+                Stage::AtRest(line) if command == Command::Drain => (Stage::Closing(line), true),
                 Stage::AtRest(mut line) => match line.serve(&this.state, cx) {
                     Poll::Pending => (Stage::AtRest(line), false),
                     Poll::Ready(Next::Read) => (Stage::AtRest(line), true),
                     Poll::Ready(Next::Send(rest)) => (Stage::Sending(line, rest), true),
                     Poll::Ready(Next::Hyper(bytes)) => (this.hand_to_hyper(line, bytes), true),
-                    Poll::Ready(Next::End) => return Poll::Ready(Ok(())),
+                    Poll::Ready(Next::End) => (Stage::Closing(line), true),
                 },
                 Stage::Sending(mut line, mut rest) => match line.send(&mut rest, &this.state, cx) {
                     Poll::Pending => (Stage::Sending(line, rest), false),
@@ -150,6 +152,16 @@ impl<T: Transport> Future for Driver<T> {
                             this.hand_to_hyper(line, read_buf)
                         };
                         (stage, true)
+                    }
+                }
+                Stage::Closing(mut line) => {
+                    this.state.closing();
+                    let closed = Pin::new(&mut line.transport).poll_shutdown(cx);
+                    this.state.has_written(closed.is_ready());
+                    match closed {
+                        Poll::Pending => (Stage::Closing(line), false),
+                        // The client may be gone.
+                        Poll::Ready(_) => return Poll::Ready(Ok(())),
                     }
                 }
                 Stage::Ended => unreachable!("a connection is not polled after its end"),
@@ -239,58 +251,60 @@ mod tests {
 
     use telemetry::Metrics;
     use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt},
+        io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
         net::{TcpListener, TcpStream},
     };
     use warp::Filter;
 
     use super::*;
-    use crate::{RouteTable, Routes, connection::Connections, server};
+    use crate::{
+        RouteTable, Routes,
+        connection::{Connections, OpenGuard},
+        server,
+    };
 
     const GET: &str = "GET /x HTTP/1.1\r\nhost: x\r\n\r\n";
+    const POST: &str = "POST /x HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nGET /";
+    const CHUNKED: &str = "POST /x HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n\
+                           2\r\nGE\r\n3\r\nT /\r\n0\r\n\r\n";
 
-    struct Pair<T: Transport> {
+    struct Served<T: Transport> {
         driver: Driver<T>,
-        client: T,
+        connections: Arc<Connections>,
+        _open: OpenGuard,
     }
 
-    impl Pair<TcpStream> {
-        async fn new() -> Self {
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-            let (stream, _) = listener.accept().await.unwrap();
-            Self::over(stream, client)
-        }
-    }
-
-    impl<T: Transport> Pair<T> {
-        fn over(stream: T, client: T) -> Self {
+    impl<T: Transport> Served<T> {
+        fn new(transport: T) -> Self {
             let metrics = Metrics::new().unwrap();
-            let routes = Routes::new("test").get("/x", warp::path!("x").map(|| "answered").boxed());
+            let path = warp::path!("x");
+            let routes = Routes::new("test")
+                .get("/x", path.map(|| "answered"))
+                .post("/x", path.and(warp::body::bytes()).map(|_| "answered"));
             let table = Arc::new(RouteTable::new(&metrics.http).with(routes));
-            let open = Connections::new(metrics.http.listener("public")).open();
+            let connections = Connections::new(metrics.http.listener("public"));
+            let open = connections.open();
             let state = Arc::clone(open.connection());
             let service = RoutedService::new(table, Arc::clone(&state));
-            let driver = Driver::new(Arc::new(server::builder()), stream, service, state);
-            Self { driver, client }
+            let driver = Driver::new(Arc::new(server::builder()), transport, service, state);
+            Self { driver, connections, _open: open }
         }
 
-        /// Sends `bytes`, and drives the connection until the client has had `answers` answers and nothing more is to be
-        /// done for it.
-        async fn exchange(&mut self, bytes: &str, answers: usize) {
-            self.client.write_all(bytes.as_bytes()).await.unwrap();
-            let Self { driver, client } = self;
+        /// Drives the connection once; whether it goes on.
+        async fn drive(&mut self) -> bool {
+            poll_fn(|cx| Poll::Ready(Pin::new(&mut self.driver).poll(cx).is_pending())).await
+        }
+
+        /// Drives the connection until `client` has had so many answers.
+        async fn answer(&mut self, client: &mut (impl AsyncRead + Unpin), answers: usize) {
             let mut received = Vec::new();
-            let mut chunk = [0; 1024];
             while received.windows(8).filter(|bytes| bytes == b"answered").count() < answers {
-                let mut read = Box::pin(client.read(&mut chunk));
+                let mut read = Box::pin(client.read_buf(&mut received));
                 let length = poll_fn(|cx| {
-                    assert!(Pin::new(&mut *driver).poll(cx).is_pending(), "it goes on");
+                    assert!(Pin::new(&mut self.driver).poll(cx).is_pending(), "it goes on");
                     read.as_mut().poll(cx)
                 });
-                let length = length.await.unwrap();
-                drop(read);
-                received.extend_from_slice(&chunk[..length]);
+                assert_ne!(length.await.unwrap(), 0);
             }
         }
 
@@ -299,50 +313,104 @@ mod tests {
         }
     }
 
+    async fn over_tcp() -> (Served<TcpStream>, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        (Served::new(stream), client)
+    }
+
+    /// A connection that waits for room with an answer, which is not hyper's.
+    async fn sending() -> (Served<DuplexStream>, DuplexStream) {
+        let (stream, mut client) = duplex(GET.len());
+        let mut served = Served::new(stream);
+        client.write_all(GET.as_bytes()).await.unwrap();
+        assert!(served.drive().await);
+        assert!(matches!(served.driver.stage, Stage::Sending(..)));
+        (served, client)
+    }
+
     #[tokio::test]
     async fn an_answer_is_sent_as_there_is_room() {
-        let (stream, client) = tokio::io::duplex(GET.len());
-        let mut pair = Pair::over(stream, client);
-        for _ in 0..3 {
-            pair.client.write_all(GET.as_bytes()).await.unwrap();
-            let polled =
-                poll_fn(|cx| Poll::Ready(Pin::new(&mut pair.driver).poll(cx).is_pending()));
-            assert!(polled.await);
-            assert!(matches!(pair.driver.stage, Stage::Sending(..)));
-            pair.exchange("", 1).await;
-            assert!(pair.is_at_rest());
-        }
+        let (mut served, mut client) = sending().await;
+        served.answer(&mut client, 1).await;
+        assert!(served.is_at_rest());
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_sent_to_its_end_before_the_connection_drains() {
+        let (served, mut client) = sending().await;
+        served.connections.command(Command::Drain);
+        let mut received = String::new();
+        let (ended, read) = tokio::join!(served.driver, client.read_to_string(&mut received));
+        ended.unwrap();
+        read.unwrap();
+        assert!(received.ends_with("answered"), "{received}");
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_not_taken_can_be_cut() {
+        let (mut served, _client) = sending().await;
+        served.connections.command(Command::Close);
+        assert!(!served.drive().await);
     }
 
     #[tokio::test]
     async fn hyper_is_gone_between_two_requests() {
-        let mut pair = Pair::new().await;
+        let (mut served, mut client) = over_tcp().await;
         for answers in [1, 1, 3, 40, 1] {
-            pair.exchange(&GET.repeat(answers), answers).await;
-            assert!(pair.is_at_rest(), "after {answers} requests at once");
+            for request in [GET, POST, CHUNKED] {
+                client.write_all(request.repeat(answers).as_bytes()).await.unwrap();
+                served.answer(&mut client, answers).await;
+                assert!(served.is_at_rest(), "after {answers} of {request}");
+            }
         }
     }
 
     #[tokio::test]
     async fn the_beginning_of_the_next_request_is_kept() {
-        let mut pair = Pair::new().await;
-        for cut in 1..GET.len() {
-            let (begin, end) = GET.split_at(cut);
-            pair.exchange(&format!("{GET}{begin}"), 1).await;
-            assert!(!pair.is_at_rest(), "{cut} bytes of a request have come");
-            pair.exchange(end, 1).await;
-            assert!(pair.is_at_rest());
+        let (mut served, mut client) = over_tcp().await;
+        for request in [GET, POST, CHUNKED] {
+            for cut in 1..request.len() {
+                let (begin, end) = request.split_at(cut);
+                client.write_all(format!("{GET}{begin}").as_bytes()).await.unwrap();
+                served.answer(&mut client, 1).await;
+                assert!(!served.is_at_rest(), "{cut} bytes of a request have come");
+                client.write_all(end.as_bytes()).await.unwrap();
+                served.answer(&mut client, 1).await;
+                assert!(served.is_at_rest());
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn requests_of_all_kinds_follow_each_other_through_a_narrow_line() {
+        for width in [1, 7, 64, 1000] {
+            let (stream, client) = duplex(width);
+            let mut served = Served::new(stream);
+            let (mut reader, mut writer) = tokio::io::split(client);
+            let kinds = [GET, POST, CHUNKED];
+            let sent: String = (0..60_usize).map(|n| kinds[n * n / 2 % 3]).collect();
+            let write = tokio::spawn(async move {
+                writer.write_all(sent.as_bytes()).await.unwrap();
+                writer
+            });
+            served.answer(&mut reader, 60).await;
+            assert!(served.is_at_rest(), "{width} bytes wide");
+            write.await.unwrap();
         }
     }
 
     #[tokio::test]
     async fn a_body_nobody_has_read_is_not_taken_for_a_request() {
-        let mut pair = Pair::new().await;
+        let (mut served, mut client) = over_tcp().await;
         let length = GET.len();
         let with_body = format!("GET /x HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n");
-        pair.exchange(&format!("{with_body}{GET}"), 1).await;
-        assert!(!pair.is_at_rest(), "it had a body");
-        pair.exchange(GET, 1).await;
-        assert!(pair.is_at_rest(), "the last one had none");
+        client.write_all(format!("{with_body}{GET}").as_bytes()).await.unwrap();
+        served.answer(&mut client, 1).await;
+        assert!(!served.is_at_rest(), "it had a body");
+        client.write_all(GET.as_bytes()).await.unwrap();
+        served.answer(&mut client, 1).await;
+        assert!(served.is_at_rest(), "the last one had none");
     }
 }

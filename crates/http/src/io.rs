@@ -130,7 +130,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WatchedIo<T> {
         let this = &mut *self;
         if this.linger.is_none() {
             this.connection.closing();
-            ready!(Pin::new(&mut this.transport).poll_shutdown(cx))?;
+            let polled = Pin::new(&mut this.transport).poll_shutdown(cx);
+            // TLS has something to send first.
+            this.connection.has_written(polled.is_ready());
+            ready!(polled)?;
             if this.connection.is_draining() {
                 return Poll::Ready(Ok(()));
             }

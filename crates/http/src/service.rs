@@ -71,7 +71,8 @@ impl Service<Request<Incoming>> for RoutedService {
             return *begun;
         }
         let connection = Arc::clone(&self.connection);
-        self.answer(request.map(|body| RequestBody::Incoming(body, connection)))
+        let number = connection.number_request();
+        self.answer(request.map(|body| RequestBody::Incoming { body, connection, request: number }))
     }
 }
 

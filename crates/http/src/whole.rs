@@ -18,6 +18,7 @@ use httparse::{Header, ParserConfig, Status};
 use hyper::{
     HeaderMap, Request, Response, StatusCode, Uri,
     body::Body,
+    ext::ReasonPhrase,
     header::{self, HeaderName, HeaderValue},
 };
 
@@ -83,11 +84,11 @@ pub(crate) enum Encoded<B> {
     Written,
     /// Nothing: it is not all there, or long, or says something of its connection.
     Left(Response<B>),
-    /// Its body ends before it should: there is nothing right to be sent.
+    /// Its body is not as long as it said: there is nothing right to be sent, whatever is written.
     Broken,
 }
 
-/// Writes the answer to a GET into `to`, which is empty: head and body, or nothing.
+/// Writes the answer to a GET into `to`, which is empty: head and body.
 pub(crate) fn encode<B>(
     mut response: Response<B>,
     date: &mut Date,
@@ -98,7 +99,7 @@ where
     B: Body<Data = Bytes> + Unpin,
 {
     let length = response.body().size_hint().exact().filter(|&length| length <= LONGEST_BODY);
-    let Some(length) = length.filter(|_| is_plain(&response)) else {
+    let Some(length) = length.filter(|&length| is_plain(&response, length)) else {
         return Encoded::Left(response);
     };
     encode_head(&response, length, date, to);
@@ -119,10 +120,19 @@ where
     if to.len() == end { Encoded::Written } else { Encoded::Broken }
 }
 
-fn is_plain<B>(response: &Response<B>) -> bool {
+fn is_plain<B>(response: &Response<B>, length: u64) -> bool {
+    let status = response.status();
     // There are few headers, so looking at each is quicker than looking for one.
     let special = |name| OF_THE_CONNECTION.contains(name) || *name == header::DATE;
-    !response.status().is_informational() && !response.headers().keys().any(special)
+    !status.is_informational()
+        && (length == 0 || may_have_body(status))
+        && status.canonical_reason().is_some()
+        && response.extensions().get::<ReasonPhrase>().is_none()
+        && !response.headers().keys().any(special)
+}
+
+fn may_have_body(status: StatusCode) -> bool {
+    !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
 fn encode_head<B>(response: &Response<B>, length: u64, date: &mut Date, to: &mut Vec<u8>) {
@@ -136,7 +146,7 @@ fn encode_head<B>(response: &Response<B>, length: u64, date: &mut Date, to: &mut
             to.extend_from_slice(part);
         }
     }
-    if !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+    if may_have_body(status) {
         write!(to, "content-length: {length}\r\n").expect("a vector takes what is written");
     }
     to.extend_from_slice(b"date: ");
@@ -170,6 +180,8 @@ impl Date {
 
 #[cfg(test)]
 mod tests {
+    use hyper::body::{Frame, SizeHint};
+
     use super::*;
 
     const HEAD: &str = "GET /a?b HTTP/1.1\r\nhost: x\r\n";
@@ -211,25 +223,92 @@ mod tests {
         }
     }
 
-    fn encoded<B: Body<Data = Bytes> + Unpin>(response: Response<B>) -> Option<String> {
+    /// A body of these frames, which says that it has `length` bytes; `None` is one that is not there yet.
+    struct Frames {
+        frames: Vec<Option<Result<&'static str, &'static str>>>,
+        length: u64,
+    }
+
+    impl Body for Frames {
+        type Data = Bytes;
+        type Error = &'static str;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, &'static str>>> {
+            if self.frames.is_empty() {
+                return Poll::Ready(None);
+            }
+            self.frames.remove(0).map_or(Poll::Pending, |frame| {
+                Poll::Ready(Some(frame.map(|data| Frame::data(data.into()))))
+            })
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            SizeHint::with_exact(self.length)
+        }
+    }
+
+    /// What is written of an answer, with the date left out; or else whether it is left.
+    fn encoded<B: Body<Data = Bytes> + Unpin>(response: Response<B>) -> Result<String, bool> {
         let mut text = Vec::new();
         let mut cx = Context::from_waker(std::task::Waker::noop());
         match encode(response, &mut Date::new(), &mut text, &mut cx) {
-            Encoded::Written => Some(String::from_utf8(text).unwrap()),
-            Encoded::Left(_) | Encoded::Broken => {
+            Encoded::Written => {}
+            Encoded::Left(_) => {
                 assert!(text.is_empty());
-                None
+                return Err(true);
             }
+            Encoded::Broken => return Err(false),
         }
+        let text = String::from_utf8(text).unwrap();
+        let (head, rest) = text.split_once("date: ").unwrap();
+        let (date, body) = rest.split_once("\r\n\r\n").unwrap();
+        assert!(httpdate::parse_http_date(date).is_ok(), "{date}");
+        Ok(format!("{head}{body}"))
+    }
+
+    fn of(
+        frames: &[Option<Result<&'static str, &'static str>>],
+        length: u64,
+    ) -> Result<String, bool> {
+        encoded(Response::new(Frames { frames: frames.to_vec(), length }))
     }
 
     #[test]
     fn a_plain_answer_is_written() {
-        let text =
-            encoded(Response::builder().header("a", "b").body("sold".to_owned()).unwrap()).unwrap();
-        let (head, date) = text.split_once("date: ").unwrap();
-        assert_eq!(head, "HTTP/1.1 200 OK\r\na: b\r\ncontent-length: 4\r\n");
-        let date = date.strip_suffix("\r\n\r\nsold").unwrap();
-        assert!(httpdate::parse_http_date(date).is_ok(), "{date}");
+        let body = "sold".to_owned();
+        let text = encoded(Response::builder().header("a", "b").body(body).unwrap());
+        assert_eq!(text.unwrap(), "HTTP/1.1 200 OK\r\na: b\r\ncontent-length: 4\r\nsold");
+        let text = of(&[Some(Ok("so")), Some(Ok("")), Some(Ok("ld"))], 4);
+        assert_eq!(text.unwrap(), "HTTP/1.1 200 OK\r\ncontent-length: 4\r\nsold");
+        let text = encoded(Response::builder().status(304).body(String::new()).unwrap());
+        assert_eq!(text.unwrap(), "HTTP/1.1 304 Not Modified\r\n");
+    }
+
+    #[test]
+    fn an_answer_that_is_not_plain_is_left_whole() {
+        for status in [103, 204, 304, 599] {
+            let response = Response::builder().status(status).body("sold".to_owned()).unwrap();
+            assert_eq!(encoded(response), Err(true), "{status}");
+        }
+        for name in OF_THE_CONNECTION.into_iter().chain([header::DATE]) {
+            let response = Response::builder().header(&name, "0").body("sold".to_owned()).unwrap();
+            assert_eq!(encoded(response), Err(true), "{name}");
+        }
+        let reason = ReasonPhrase::from_static(b"Fine");
+        let response = Response::builder().extension(reason).body(String::new()).unwrap();
+        assert_eq!(encoded(response), Err(true));
+        assert_eq!(encoded(Response::new("x".repeat(LONGEST_BODY as usize + 1))), Err(true));
+        assert_eq!(of(&[None, Some(Ok("sold"))], 4), Err(true));
+    }
+
+    #[test]
+    fn an_answer_of_another_length_than_it_says_is_not_sent() {
+        assert_eq!(of(&[Some(Ok("so")), None, Some(Ok("ld"))], 4), Err(false));
+        assert_eq!(of(&[Some(Ok("so"))], 4), Err(false));
+        assert_eq!(of(&[Some(Ok("sold."))], 4), Err(false));
+        assert_eq!(of(&[Some(Ok("so")), Some(Err("lost"))], 4), Err(false));
     }
 }

@@ -4,7 +4,7 @@ mod common;
 
 use std::{fs, net::SocketAddr, sync::Arc, time::Duration};
 
-use common::{Server, rest, send};
+use common::{Server, read_until, rest, send};
 use http_server::{ListenerConfig, TlsFiles};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use tokio::{
@@ -75,6 +75,29 @@ async fn requests_are_answered_over_tls_and_others_refused() {
     let refusal = rest(&mut plain).await;
     assert!(!refusal.starts_with(b"HTTP"), "{refusal:?}");
     assert!(tls.hello(server.address).await.ends_with("hello 5"));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_connection_is_kept_and_closed_in_order() {
+    let tls = Tls::new();
+    let server = Server::start(tls.config()).await;
+    let mut stream = tls.connect(server.address).await;
+    let get = "GET /hello/5 HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    let post = "POST /echo HTTP/1.1\r\nhost: localhost\r\ncontent-length: 7\r\n\r\nhello 5";
+    // One at a time, several at once, and cut in the middle of the second.
+    let (begin, end) = get.split_at(20);
+    for sent in [get, post, get, &format!("{get}{post}{get}"), &format!("{get}{begin}"), end] {
+        stream.write_all(sent.as_bytes()).await.unwrap();
+        for _ in 0..sent.matches("\r\n\r\n").count() {
+            let answer = read_until(&mut stream, "\r\n\r\nhello 5").await;
+            assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        }
+    }
+    server.shutdown.cancel();
+    // With a connection that is cut this is an error, for the end of TLS is missing.
+    assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
+    drop(stream);
     server.stop().await;
 }
 

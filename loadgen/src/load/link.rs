@@ -2,7 +2,7 @@
 //!
 //! Nearly all connections of a run wait for an answer nearly all of the time. What each keeps meanwhile is
 //! touched once a request, by then no longer in any cache, and is taken from what the server could do on the same
-//! machine: so it is a socket and a few words. What comes is read into one buffer of the thread: see ADR 12.
+//! machine: so it is a socket, a few words, and the request. What comes is read into one buffer of the thread: see ADR 12.
 
 use std::{
     cell::RefCell,
@@ -136,7 +136,9 @@ impl Open {
             if broken.is_none()
                 && let Err(error) = self.send(cx, &mut unsent)
             {
-                if unsent.len() == request.len() {
+                // TLS may have sent something of what it says it has not taken.
+                let plain = matches!(self.stream, Either::Left(_));
+                if plain && unsent.len() == request.len() {
                     return Poll::Ready(Err(Failed::Unsent(error)));
                 }
                 broken = Some(error);
@@ -148,6 +150,9 @@ impl Open {
         Ok((response, reusable.then_some(self)))
     }
 
+    /// Whether the connection is still as the last answer left it. What comes after this has looked, or is not yet known to have
+    /// come, is taken for the answer: HTTP/1.1 has nothing to tell them apart by.
+    ///
     /// # Errors
     /// If the server has closed the connection, or says something that nobody has asked for, such as 408.
     fn check_silence(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
@@ -155,7 +160,13 @@ impl Open {
         let mut byte = ReadBuf::new(&mut byte);
         match Pin::new(&mut self.stream).poll_read(cx, &mut byte) {
             Poll::Pending => Ok(()),
-            Poll::Ready(Ok(())) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Poll::Ready(Ok(())) if byte.filled().is_empty() => {
+                Err(io::ErrorKind::UnexpectedEof.into())
+            }
+            Poll::Ready(Ok(())) => {
+                let problem = "the server spoke before it was asked";
+                Err(io::Error::new(io::ErrorKind::InvalidData, problem))
+            }
             Poll::Ready(Err(error)) => Err(error),
         }
     }

@@ -129,6 +129,8 @@ fn finish(
     let Some((body, length)) = framing.body(&bytes[at..], ended)? else { return Ok(None) };
     let keep_alive = head.version == Some(1)
         && framing != Framing::UntilClose
+        // Both, and the next one to read it may go by the other.
+        && !(framing == Framing::Chunked && has(head.headers, "content-length"))
         && !tokens(head.headers, "connection").any(|token| token.eq_ignore_ascii_case(b"close"));
     let response = Response { status, headers: kept(head.headers), body };
     Ok(Some(Received { response, length: at + length, keep_alive }))
@@ -186,6 +188,10 @@ impl Framing {
 fn chunked(bytes: &[u8]) -> Result<Option<(Vec<u8>, usize)>, Malformed> {
     let (mut body, mut at) = (Vec::new(), 0);
     loop {
+        // `httparse` takes no digits for 0.
+        if bytes.get(at).is_some_and(|byte| !byte.is_ascii_hexdigit()) {
+            return Err(InvalidChunkSize.into());
+        }
         let Status::Complete((line, size)) = httparse::parse_chunk_size(&bytes[at..])? else {
             return unfinished("the line of a chunk does not end", &bytes[at..]);
         };
@@ -208,6 +214,10 @@ fn chunked(bytes: &[u8]) -> Result<Option<(Vec<u8>, usize)>, Malformed> {
         body.extend_from_slice(chunk);
         at += size + 2;
     }
+}
+
+fn has(headers: &[Header<'_>], name: &'static str) -> bool {
+    headers.iter().any(|header| header.name.eq_ignore_ascii_case(name))
 }
 
 /// The members of a header that is a list, in all lines of that name.
@@ -273,6 +283,8 @@ mod tests {
         expect(&format!("{head}4\r\nsold\r\n0\r\n\r\n"), "sold", true);
         expect(&format!("{head}2;x=y\r\nso\r\n02\r\nld\r\n0\r\na: b\r\n\r\n"), "sold", true);
         expect(&format!("{head}0\r\n\r\n"), "", true);
+        let both = head.replace("\r\n\r\n", "\r\ncontent-length: 9\r\n\r\n");
+        expect(&format!("{both}4\r\nsold\r\n0\r\n\r\n"), "sold", false);
         expect(&format!("{head}A\r\n\r\n01234567\r\n0\r\n\r\n"), "\r\n01234567", true);
     }
 
@@ -319,6 +331,9 @@ mod tests {
             "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n",
             "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4x\r\nsold\r\n0\r\n\r\n",
             "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nsold\r\n0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n\r\n\r\n",
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n;x\r\n\r\n",
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nsold\r\n \r\n\r\n",
             "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nfffffffffffffffff\r\n",
             &long,
         ] {

@@ -154,7 +154,6 @@ pub(crate) fn spawn(
             arrivals.map(|queue| Rc::new(Mutex::new(queue))),
         );
         runtime.block_on(clients.run_until(run))?;
-        // Tasks of connections hold nothing of the state.
         let state = Rc::into_inner(state).expect("all clients have ended");
         Ok(Brought {
             rest: state.recorder.into_inner().finish(),

@@ -10,7 +10,7 @@ use http_server::{
 use model::StoreId;
 use telemetry::Metrics;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::Notify,
     task::JoinHandle,
@@ -151,7 +151,7 @@ pub(crate) async fn rest(stream: &mut TcpStream) -> Vec<u8> {
 }
 
 /// Reads until the text so far ends with `end`.
-pub(crate) async fn read_until(stream: &mut TcpStream, end: &str) -> String {
+pub(crate) async fn read_until(stream: &mut (impl AsyncRead + Unpin), end: &str) -> String {
     let mut bytes = Vec::new();
     while !bytes.ends_with(end.as_bytes()) {
         let mut byte = [0];
