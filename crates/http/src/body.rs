@@ -2,8 +2,7 @@
 
 use std::{
     pin::{Pin, pin},
-    sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -14,22 +13,15 @@ use hyper::{
     body::{Body, Frame, Incoming, SizeHint},
 };
 
-use crate::{HttpError, connection::Connection};
+use crate::HttpError;
 
 /// The body of a request.
 #[derive(Debug)]
 pub(crate) enum RequestBody {
     /// There is none.
     Empty,
-    /// hyper reads it, and the connection is told when that is done.
-    Incoming {
-        /// What is still to come.
-        body: Incoming,
-        /// Of which connection.
-        connection: Arc<Connection>,
-        /// Number of the request.
-        request: u64,
-    },
+    /// hyper reads it.
+    Incoming(Incoming),
 }
 
 impl Body for RequestBody {
@@ -42,27 +34,21 @@ impl Body for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
-            Self::Incoming { body, connection, request } => {
-                let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
-                if frame.is_none() || body.is_end_stream() {
-                    connection.has_read_body(*request);
-                }
-                Poll::Ready(frame)
-            }
+            Self::Incoming(body) => Pin::new(body).poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Incoming { body, .. } => body.is_end_stream(),
+            Self::Incoming(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Incoming { body, .. } => body.size_hint(),
+            Self::Incoming(body) => body.size_hint(),
         }
     }
 }

@@ -33,7 +33,7 @@ pub(crate) struct TimeLimits {
 enum Phase {
     /// The first byte of a request.
     Idle = 0,
-    /// The same, but the body of the request before has not been read to its end: what comes may be that.
+    /// The same, but the request before had a body, and what comes may be the rest of that.
     IdleAfterBody = 1,
     /// The rest of its head, or of the handshake of TLS.
     Head = 2,
@@ -78,10 +78,6 @@ pub(crate) struct Connection {
     stalled: AtomicU64,
     /// Whether the last read of hyper found nothing.
     drained: AtomicBool,
-    /// Requests that hyper has read so far: their numbers.
-    requests: AtomicU64,
-    /// The number of the request at hand if it has a body of which not all has been read, else 0.
-    unread: AtomicU64,
     command: AtomicU8,
     waker: AtomicWaker,
 }
@@ -96,7 +92,10 @@ pub(crate) struct OpenGuard {
 
 /// Keeps a connection in the phase `Busy`.
 #[derive(Debug)]
-pub(crate) struct BusyGuard(Arc<Connection>);
+pub(crate) struct BusyGuard {
+    connection: Arc<Connection>,
+    then: Phase,
+}
 
 impl Connections {
     pub(crate) fn new(metrics: ListenerMetrics) -> Arc<Self> {
@@ -114,8 +113,6 @@ impl Connections {
             phase: AtomicU64::new(0),
             stalled: AtomicU64::new(0),
             drained: AtomicBool::new(false),
-            requests: AtomicU64::new(0),
-            unread: AtomicU64::new(0),
             command: AtomicU8::new(Command::Run as u8),
             waker: AtomicWaker::new(),
         });
@@ -225,6 +222,9 @@ impl Connection {
     /// Whether all that has come is read and answered, the answers are sent, and what comes next is the first
     /// byte of a request, or the rest of one that has been read in part.
     ///
+    /// It is not after a request with a body, which may not have been read to its end. Nor would it be worth anything: a client
+    /// that posts waits with what hyper has for its request, so there is nothing that others could have meanwhile: see ADR 5.
+    ///
     /// It is asked after hyper has been polled, and tells whether hyper can be taken off the connection: what that still has
     /// then is nothing but what it has read of the next head. That holds as long as hyper writes out what
     /// it has before it waits, which `pipeline_flush` would change: a new version of hyper is to be looked at for it.
@@ -253,21 +253,11 @@ impl Connection {
         }
     }
 
-    /// The number of the next request.
-    pub(crate) fn number_request(&self) -> u64 {
-        self.requests.fetch_add(1, Relaxed) + 1
-    }
-
-    /// A request has come, the one numbered last, with a body or without; it lasts until the guard is dropped.
+    /// A request has come, with a body or without; it lasts until the guard is dropped.
     pub(crate) fn busy(self: &Arc<Self>, has_body: bool) -> BusyGuard {
         self.enter(Phase::Busy);
-        self.unread.store(if has_body { self.requests.load(Relaxed) } else { 0 }, Relaxed);
-        BusyGuard(Arc::clone(self))
-    }
-
-    /// The body of the request with this number has been read to its end, perhaps when another was at hand already.
-    pub(crate) fn has_read_body(&self, request: u64) {
-        let _other = self.unread.compare_exchange(request, 0, Relaxed, Relaxed);
+        let then = if has_body { Phase::IdleAfterBody } else { Phase::Idle };
+        BusyGuard { connection: Arc::clone(self), then }
     }
 
     /// What to do; the task of `waker` is woken when that changes.
@@ -311,13 +301,12 @@ impl Drop for OpenGuard {
 impl BusyGuard {
     /// Whether the listener wants the connection to end.
     pub(crate) fn is_draining(&self) -> bool {
-        self.0.is_draining()
+        self.connection.is_draining()
     }
 }
 
 impl Drop for BusyGuard {
     fn drop(&mut self) {
-        let unread = self.0.unread.load(Relaxed);
-        self.0.enter(if unread > 0 { Phase::IdleAfterBody } else { Phase::Idle });
+        self.connection.enter(self.then);
     }
 }

@@ -70,9 +70,7 @@ impl Service<Request<Incoming>> for RoutedService {
         if let Some(begun) = self.begun.take() {
             return *begun;
         }
-        let connection = Arc::clone(&self.connection);
-        let number = connection.number_request();
-        self.answer(request.map(|body| RequestBody::Incoming { body, connection, request: number }))
+        self.answer(request.map(RequestBody::Incoming))
     }
 }
 
