@@ -65,8 +65,11 @@ enum Stage<T: Transport> {
     AtRest(Line<T>),
     /// The rest of an answer waits for room.
     Sending(Line<T>, Bytes),
-    /// hyper has it; the flag is whether it has been told to end after this request.
-    InHyper(Box<Http<T>>, bool),
+    /// hyper has it, and has been told to end after this request if it is `draining`.
+    InHyper {
+        http: Box<Http<T>>,
+        draining: bool,
+    },
     /// The client is told that nothing more comes.
     Closing(Line<T>),
     Ended,
@@ -102,7 +105,8 @@ impl<T: Transport> Driver<T> {
 
     fn hand_to_hyper(&self, line: Line<T>, received: Bytes) -> Stage<T> {
         let io = WatchedIo::new(line.transport, received, Arc::clone(&self.state));
-        Stage::InHyper(Box::new(self.http.serve_connection(TokioIo::new(io), line.service)), false)
+        let http = self.http.serve_connection(TokioIo::new(io), line.service);
+        Stage::InHyper { http: Box::new(http), draining: false }
     }
 }
 
@@ -133,7 +137,7 @@ impl<T: Transport> Future for Driver<T> {
                         return Poll::Ready(Ok(()));
                     }
                 },
-                Stage::InHyper(mut http, mut draining) => {
+                Stage::InHyper { mut http, mut draining } => {
                     if command == Command::Drain && !draining {
                         draining = true;
                         Pin::new(&mut *http).graceful_shutdown();
@@ -142,7 +146,7 @@ impl<T: Transport> Future for Driver<T> {
                         return Poll::Ready(ended);
                     }
                     if draining || !this.state.is_at_rest() {
-                        (Stage::InHyper(http, draining), false)
+                        (Stage::InHyper { http, draining }, false)
                     } else {
                         let Parts { io, read_buf, service, .. } = http.into_parts();
                         let line = Line { transport: io.into_inner().into_inner(), service };

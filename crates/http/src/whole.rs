@@ -103,14 +103,14 @@ where
         return Encoded::Left(response);
     };
     encode_head(&response, length, date, to);
-    let end = to.len() + length as usize;
+    let start = to.len();
+    let end = start + length as usize;
     while to.len() < end {
-        let begun = to.len() + length as usize > end;
         match Pin::new(response.body_mut()).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 to.extend_from_slice(&frame.into_data().unwrap_or_default());
             }
-            Poll::Pending if !begun => {
+            Poll::Pending if to.len() == start => {
                 to.clear();
                 return Encoded::Left(response);
             }

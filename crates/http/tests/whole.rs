@@ -1,4 +1,4 @@
-//! A request that comes in one piece is answered as one that comes in several, to the byte.
+//! A request that comes alone and in one piece is answered as one that comes otherwise, which hyper answers, to the byte.
 
 mod common;
 
@@ -6,20 +6,35 @@ use common::{LARGE, Server, rest, send};
 use http_server::ListenerConfig;
 use tokio::io::AsyncWriteExt;
 
-/// All that the server says to `request`, sent as it is or in pieces, and to one that closes after it.
-async fn answers(server: &Server, request: &str, pieces: usize) -> String {
+/// How a request comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Coming {
+    Alone,
+    /// In pieces, most of which the server may still read at once.
+    InPieces,
+    /// In one write with the next request: never taken for a whole one.
+    WithTheNext,
+}
+
+/// All that the server says to `request` and to one that closes after it.
+async fn answers(server: &Server, request: &str, coming: Coming) -> String {
+    let close = "GET /hello/9 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
     let mut client = send(server.address, "").await;
     client.set_nodelay(true).unwrap();
-    let (begin, end) = request.split_at(request.len().min(pieces));
+    let pieces = if coming == Coming::InPieces { request.len().min(20) } else { 0 };
+    let both = format!("{request}{close}");
+    let sent = if coming == Coming::WithTheNext { &both } else { request };
+    let (begin, end) = sent.split_at(pieces);
     for piece in begin.as_bytes().chunks(1).chain([end.as_bytes()]) {
         // It may have been refused by now.
         let _ = client.write_all(piece).await;
         tokio::task::yield_now().await;
     }
-    // Two requests at once would be hyper's: the second follows when the first is being answered, or refused.
-    let _ = client.peek(&mut [0]).await;
-    let close = "GET /hello/9 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
-    let _ = client.write_all(close.as_bytes()).await;
+    if coming != Coming::WithTheNext {
+        // The second follows when the first is being answered, or refused.
+        let _ = client.peek(&mut [0]).await;
+        let _ = client.write_all(close.as_bytes()).await;
+    }
     let all = String::from_utf8(rest(&mut client).await).unwrap();
     all.split_inclusive("\r\n")
         .map(|line| if line.starts_with("date: ") { "date\r\n" } else { line })
@@ -72,11 +87,12 @@ async fn the_answer_is_the_same_however_the_request_comes() {
         (format!("{hello}\n\n"), "HTTP/1.1 200 OK\r\n"),
         (format!("\r\n{hello}\r\n\r\n"), "HTTP/1.1 200 OK\r\n"),
     ] {
-        let whole = answers(&server, &request, 0).await;
-        assert!(whole.starts_with(expected), "{request:?}: {whole:?}");
-        // hyper gets a request that comes in pieces.
-        let in_pieces = answers(&server, &request, 20).await;
-        assert_eq!(whole, in_pieces, "{request:?}");
+        let alone = answers(&server, &request, Coming::Alone).await;
+        assert!(alone.starts_with(expected), "{request:?}: {alone:?}");
+        for coming in [Coming::InPieces, Coming::WithTheNext] {
+            let otherwise = answers(&server, &request, coming).await;
+            assert_eq!(alone, otherwise, "{coming:?}: {request:?}");
+        }
     }
     server.stop().await;
 }
@@ -85,7 +101,7 @@ async fn the_answer_is_the_same_however_the_request_comes() {
 async fn an_answer_too_long_for_one_write_comes_whole() {
     let server = Server::start(ListenerConfig::default()).await;
     let request = "GET /large HTTP/1.1\r\nhost: x\r\n\r\n";
-    let all = answers(&server, request, 0).await;
+    let all = answers(&server, request, Coming::Alone).await;
     let body = "x".repeat(LARGE);
     assert!(all.contains(&format!("\r\n\r\n{body}HTTP/1.1 200 OK\r\n")), "{}", &all[..200]);
     server.stop().await;
