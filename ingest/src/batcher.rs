@@ -1,8 +1,10 @@
 //! One task per partition: everything queued becomes a batch, one append at a time.
 //!
 //! Nothing lingers: a batch is what came in while the one before was being appended, so batches grow
-//! with the load by themselves. With one append in flight, batches become durable in the order of
-//! their sequence numbers, which is what lets the job recognise those it has applied.
+//! with the load by themselves. Where threads wait for a core, a batcher lets them go first: else it would run as soon as
+//! one request has woken it, before those that other connections have ready, and batches would be many and small.
+//! With one append in flight, batches become durable in the order of their sequence numbers, which is what
+//! lets the job recognise those it has applied.
 //!
 //! Under more load than the job can follow, a batcher waits for it, so that what is durable also shows
 //! soon: then the queue fills, and more is refused.
@@ -130,6 +132,8 @@ impl Batcher {
                 () = tokio::time::sleep_until(tick_at) => return Woke::Tick,
             }
         }
+        // What the threads that serve are about to read belongs to this batch as well.
+        std::thread::yield_now();
         while progress.backlog.len() < self.limits.purchases {
             match self.queue.try_recv() {
                 Ok(submission) => progress.push(submission),
