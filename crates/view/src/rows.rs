@@ -6,117 +6,122 @@ use window::Entry;
 
 /// The rows of a part: for each id, ascending, a count in each of `stride` slots.
 ///
-/// Rows are most of what a view holds, and nearly all ids and counts fit 32 bits: only a part that
-/// has a larger one takes 64 bits for each.
+/// Rows are most of what a view holds. Nearly all ids fit 32 bits and most counts 16: only a part that has a
+/// larger one takes more for each. A part that has grown wide stays so.
 #[derive(Debug)]
 pub(crate) enum Rows {
-    Narrow(Table<u32>),
-    Wide(Table<u64>),
+    Small(Table<u32, u16>),
+    Narrow(Table<u32, u32>),
+    Wide(Table<u64, u64>),
 }
 
-/// Rows as parallel arrays, `stride` counts for each id.
+/// Rows as parallel arrays of ids and of `stride` counts for each.
 #[derive(Debug, Default)]
-pub(crate) struct Table<W> {
-    ids: Vec<W>,
-    counts: Vec<W>,
+pub(crate) struct Table<I, C> {
+    ids: Vec<I>,
+    counts: Vec<C>,
 }
 
 /// An id or a count as it is stored.
 pub(crate) trait Word: Copy + Default + Into<u64> {
+    const MAX: u64;
+
     /// `value`, which must fit.
     fn of(value: u64) -> Self;
 }
 
-impl Word for u32 {
-    fn of(value: u64) -> Self {
-        value as Self
-    }
+macro_rules! words {
+    ($($word:ty)+) => {
+        $(impl Word for $word {
+            const MAX: u64 = Self::MAX as u64;
+
+            fn of(value: u64) -> Self {
+                value as Self
+            }
+        })+
+    };
 }
 
-impl Word for u64 {
-    fn of(value: u64) -> Self {
-        value
-    }
+words! { u16 u32 u64 }
+
+/// What is the same for every width.
+macro_rules! with_table {
+    ($rows:expr, $table:ident => $what:expr) => {
+        match $rows {
+            Self::Small($table) => $what,
+            Self::Narrow($table) => $what,
+            Self::Wide($table) => $what,
+        }
+    };
 }
 
 impl Default for Rows {
     fn default() -> Self {
-        Self::Narrow(Table::default())
+        Self::Small(Table::default())
     }
 }
 
 impl Rows {
     /// How many.
     pub(crate) fn len(&self) -> usize {
-        match self {
-            Self::Narrow(table) => table.ids.len(),
-            Self::Wide(table) => table.ids.len(),
-        }
+        with_table!(self, table => table.ids.len())
     }
 
     /// Bytes of memory held, spare capacity included.
     pub(crate) fn bytes(&self) -> usize {
-        match self {
-            Self::Narrow(table) => table.bytes(),
-            Self::Wide(table) => table.bytes(),
-        }
+        with_table!(self, table => table.bytes())
     }
 
     /// Forgets all rows and takes these.
     pub(crate) fn replace(&mut self, ids: &[u64], counts: &[u64]) {
-        match self {
-            Self::Narrow(table) if fit(ids) && fit(counts) => table.replace(ids, counts),
-            Self::Wide(table) => table.replace(ids, counts),
-            Self::Narrow(_) => {
-                let mut table = Table::default();
-                table.replace(ids, counts);
-                *self = Self::Wide(table);
-            }
+        if !self.fits(ids, counts) {
+            with_table!(self, table => table.clear());
+            self.widen_for(ids, counts);
         }
+        with_table!(self, table => table.replace(ids, counts));
     }
 
     /// Overwrites the rows that are there and inserts the others. `ids` must ascend. `sums`, one for each slot, get
     /// what has been added less what has been taken away.
     pub(crate) fn merge(&mut self, ids: &[u64], counts: &[u64], sums: &mut [u64]) {
-        if let Self::Narrow(table) = self
-            && !(fit(ids) && fit(counts))
-        {
-            *self = Self::Wide(table.widen());
-        }
+        self.widen_for(ids, counts);
+        with_table!(self, table => table.merge(ids, counts, sums));
+    }
+
+    /// Whether ids and counts are wide enough for these.
+    fn fits(&self, ids: &[u64], counts: &[u64]) -> bool {
         match self {
-            Self::Narrow(table) => table.merge(ids, counts, sums),
-            Self::Wide(table) => table.merge(ids, counts, sums),
+            Self::Small(_) => fit::<u32>(ids) && fit::<u16>(counts),
+            Self::Narrow(_) => fit::<u32>(ids) && fit::<u32>(counts),
+            Self::Wide(_) => true,
+        }
+    }
+
+    /// Makes ids and counts wide enough for these.
+    fn widen_for(&mut self, ids: &[u64], counts: &[u64]) {
+        while !self.fits(ids, counts) {
+            *self = match self {
+                Self::Small(table) => Self::Narrow(table.widen()),
+                Self::Narrow(table) => Self::Wide(table.widen()),
+                Self::Wide(_) => unreachable!("it has room for any value"),
+            };
         }
     }
 
     /// Forgets these rows, as far as they are there. `ids` must ascend.
     pub(crate) fn remove(&mut self, ids: &[u64], stride: usize) {
-        match self {
-            Self::Narrow(table) => table.remove(ids, stride),
-            Self::Wide(table) => table.remove(ids, stride),
-        }
+        with_table!(self, table => table.remove(ids, stride));
     }
 
     /// Sets the counts of all rows in `slot` to 0.
     pub(crate) fn clear_slot(&mut self, slot: usize, stride: usize) {
-        match self {
-            Self::Narrow(table) => table.clear_slot(slot, stride),
-            Self::Wide(table) => table.clear_slot(slot, stride),
-        }
+        with_table!(self, table => table.clear_slot(slot, stride));
     }
 
     /// Appends the rows that have a count in `slot` to `entries`, ids ascending.
     pub(crate) fn collect_into(&self, slot: usize, stride: usize, entries: &mut Vec<Entry>) {
-        match self {
-            Self::Narrow(table) => table.collect_into(slot, stride, entries),
-            Self::Wide(table) => table.collect_into(slot, stride, entries),
-        }
+        with_table!(self, table => table.collect_into(slot, stride, entries));
     }
-}
-
-/// Whether all values fit 32 bits.
-fn fit(values: &[u64]) -> bool {
-    values.iter().all(|&value| u32::try_from(value).is_ok())
 }
 
 /// Overwrites a row, and adds to `sums` by how much it has grown.
@@ -127,27 +132,40 @@ fn store<W: Word>(to: &mut [W], from: &[u64], sums: &mut [u64]) {
     }
 }
 
-impl<W: Word> Table<W> {
+/// Whether each of `values` can be a `W`.
+fn fit<W: Word>(values: &[u64]) -> bool {
+    values.iter().all(|&value| value <= W::MAX)
+}
+
+/// The same values in another form, in which they must fit.
+fn converted<W: Word, V: Word>(words: &[W]) -> Vec<V> {
+    words.iter().map(|&word| V::of(word.into())).collect()
+}
+
+impl<I: Word, C: Word> Table<I, C> {
     fn bytes(&self) -> usize {
-        size_of::<W>() * (self.ids.capacity() + self.counts.capacity())
+        size_of::<I>() * self.ids.capacity() + size_of::<C>() * self.counts.capacity()
     }
 
-    fn widen(&self) -> Table<u64> {
-        let wide = |words: &[W]| words.iter().map(|&word| word.into()).collect();
-        Table { ids: wide(&self.ids), counts: wide(&self.counts) }
+    fn widen<J: Word, D: Word>(&self) -> Table<J, D> {
+        Table { ids: converted(&self.ids), counts: converted(&self.counts) }
     }
 
-    fn find(ids: &[W], id: u64) -> Result<usize, usize> {
+    fn clear(&mut self) {
+        self.ids.clear();
+        self.counts.clear();
+    }
+
+    fn find(ids: &[I], id: u64) -> Result<usize, usize> {
         ids.binary_search_by_key(&id, |&id| id.into())
     }
 
     fn replace(&mut self, ids: &[u64], counts: &[u64]) {
-        self.ids.clear();
-        self.counts.clear();
+        self.clear();
         self.ids.reserve_exact(ids.len());
         self.counts.reserve_exact(counts.len());
-        self.ids.extend(ids.iter().map(|&id| W::of(id)));
-        self.counts.extend(counts.iter().map(|&count| W::of(count)));
+        self.ids.extend(ids.iter().map(|&id| I::of(id)));
+        self.counts.extend(counts.iter().map(|&count| C::of(count)));
     }
 
     fn merge(&mut self, ids: &[u64], counts: &[u64], sums: &mut [u64]) {
@@ -175,16 +193,16 @@ impl<W: Word> Table<W> {
         mut missing: usize,
     ) {
         let (stride, mut old_end) = (sums.len(), self.ids.len());
-        self.ids.resize(old_end + missing, W::default());
-        self.counts.resize((old_end + missing) * stride, W::default());
+        self.ids.resize(old_end + missing, I::default());
+        self.counts.resize((old_end + missing) * stride, C::default());
         for (&id, row) in ids.iter().zip(counts.chunks_exact(stride)).rev() {
             let Err(at) = Self::find(&self.ids[..old_end], id) else { continue };
             self.ids.copy_within(at..old_end, at + missing);
             self.counts.copy_within(at * stride..old_end * stride, (at + missing) * stride);
             missing -= 1;
-            self.ids[at + missing] = W::of(id);
+            self.ids[at + missing] = I::of(id);
             let place = &mut self.counts[(at + missing) * stride..][..stride];
-            place.fill(W::default());
+            place.fill(C::default());
             store(place, row, sums);
             old_end = at;
             if missing == 0 {
@@ -215,7 +233,7 @@ impl<W: Word> Table<W> {
     }
 
     fn clear_slot(&mut self, slot: usize, stride: usize) {
-        self.counts.iter_mut().skip(slot).step_by(stride).for_each(|count| *count = W::default());
+        self.counts.iter_mut().skip(slot).step_by(stride).for_each(|count| *count = C::default());
     }
 
     fn collect_into(&self, slot: usize, stride: usize, entries: &mut Vec<Entry>) {
@@ -255,24 +273,29 @@ mod tests {
     }
 
     fn stored(rows: &Rows) -> (Vec<u64>, Vec<u64>) {
-        let table = match rows {
-            Rows::Narrow(table) => &table.widen(),
-            Rows::Wide(table) => table,
+        let table: Table<u64, u64> = match rows {
+            Rows::Small(table) => table.widen(),
+            Rows::Narrow(table) => table.widen(),
+            Rows::Wide(table) => table.widen(),
         };
-        (table.ids.clone(), table.counts.clone())
+        (table.ids, table.counts)
     }
 
     fn flat(rows: &BTreeMap<u64, u64>) -> (Vec<u64>, Vec<u64>) {
         (rows.keys().copied().collect(), rows.values().flat_map(|&seed| row(seed)).collect())
     }
 
-    /// Mostly narrow.
+    /// Mostly small.
     fn id() -> impl Strategy<Value = u64> {
         prop_oneof![40 => 0_u64..40, 1 => u64::from(u32::MAX) - 1..u64::from(u32::MAX) + 3]
     }
 
     fn value() -> impl Strategy<Value = u64> {
-        prop_oneof![80 => 0_u64..1000, 1 => u64::from(u32::MAX) / 7..u64::from(u32::MAX)]
+        prop_oneof![
+            80 => 0_u64..1000,
+            1 => u64::from(u16::MAX) / 7 - 3..u64::from(u16::MAX) + 3,
+            1 => u64::from(u32::MAX) / 7 - 3..u64::from(u32::MAX),
+        ]
     }
 
     /// Of the counts of all rows, by slot.
