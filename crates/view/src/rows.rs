@@ -340,6 +340,36 @@ mod tests {
     }
 
     #[test]
+    fn a_part_is_as_wide_as_its_greatest_value_was() {
+        const NARROW: u64 = u16::MAX as u64 + 1;
+        const WIDE: u64 = u32::MAX as u64 + 1;
+        let width = |rows: &Rows| match rows {
+            Rows::Small(_) => 16,
+            Rows::Narrow(_) => 32,
+            Rows::Wide(_) => 64,
+        };
+        for (id, count, expected) in [
+            (WIDE - 1, NARROW - 1, 16),
+            (7, NARROW, 32),
+            (7, WIDE - 1, 32),
+            (7, WIDE, 64),
+            (WIDE, 1, 64),
+        ] {
+            let (mut merged, mut replaced) = (Rows::default(), Rows::default());
+            for rows in [&mut merged, &mut replaced] {
+                rows.merge(&[1, 2], &[3, 4], &mut [0]);
+            }
+            merged.merge(&[id], &[count], &mut [0]);
+            replaced.replace(&[id], &[count]);
+            assert_eq!((width(&merged), width(&replaced)), (expected, expected), "{id}: {count}");
+            assert_eq!(stored(&merged), (vec![1, 2, id], vec![3, 4, count]));
+            assert_eq!(stored(&replaced), (vec![id], vec![count]));
+            merged.replace(&[1], &[1]);
+            assert_eq!((width(&merged), stored(&merged)), (expected, (vec![1], vec![1])));
+        }
+    }
+
+    #[test]
     fn ties_go_to_the_smaller_id() {
         let entries = vec![(9, 1), (4, 5), (3, 5), (8, 7), (1, 5)];
         assert_eq!(top(entries.clone(), 3), [(8, 7), (1, 5), (3, 5)]);
