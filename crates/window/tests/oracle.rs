@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    convert::Infallible,
     sync::Arc,
     time::Duration,
 };
@@ -434,7 +435,10 @@ impl Subject {
         if snapshot.full {
             self.saved.clear();
         }
-        self.saved.extend(snapshot.encode());
+        let Ok(()) = snapshot.encode(|chunk| {
+            self.saved.push(chunk.to_vec());
+            Ok::<_, Infallible>(())
+        });
     }
 
     /// Starts again from the last snapshot, if there is one.

@@ -70,16 +70,22 @@ impl Saved {
         ]
     }
 
-    fn after(self, snapshot: &Snapshot, chunks: &[Vec<u8>]) -> Self {
-        let count = chunks.len() as u64;
-        let bytes = chunks.iter().map(|chunk| chunk.len() as u64).sum();
+    /// Before the chunks of a snapshot.
+    fn beginning(self, snapshot: &Snapshot) -> Self {
         let next = snapshot.next;
         if snapshot.full {
-            Self { next, chunks: self.chunks + count, full_bytes: bytes, partial_bytes: 0 }
+            Self { next, full_bytes: 0, partial_bytes: 0, ..self }
         } else {
-            let partial_bytes = self.partial_bytes + bytes;
-            Self { next, chunks: self.chunks + count, partial_bytes, ..self }
+            Self { next, ..self }
         }
+    }
+
+    /// Counts a chunk; gives its number.
+    fn add(&mut self, snapshot: &Snapshot, chunk: &[u8]) -> u64 {
+        let bytes = if snapshot.full { &mut self.full_bytes } else { &mut self.partial_bytes };
+        *bytes += chunk.len() as u64;
+        self.chunks += 1;
+        self.chunks - 1
     }
 }
 
@@ -297,17 +303,18 @@ impl CheckpointStore {
         side: &SideBatch,
         keep: Keep,
     ) -> Result<Saved, CheckpointError> {
-        let before = self.saved()?;
-        let encoded = snapshot.encode();
-        let saved = before.after(snapshot, &encoded);
+        let mut saved = self.saved()?.beginning(snapshot);
         self.change(|write| {
             let mut chunks = write.open_table(CHUNKS)?;
             if snapshot.full {
                 chunks.retain(|_, _| false)?;
             }
-            for (number, chunk) in (before.chunks..).zip(&encoded) {
-                chunks.insert(number, frame(chunk).as_slice())?;
-            }
+            snapshot.encode(|chunk| {
+                let number = saved.add(snapshot, chunk);
+                let mut place = chunks.insert_reserve(number, CHECKSUM_BYTES + chunk.len())?;
+                frame(chunk, place.as_mut());
+                Ok::<_, redb::Error>(())
+            })?;
             let mut meta = write.open_table(META)?;
             for (name, value) in saved.fields() {
                 meta.insert(name, value)?;
@@ -344,11 +351,13 @@ impl CheckpointStore {
     }
 }
 
-fn frame(chunk: &[u8]) -> Vec<u8> {
-    let mut framed = Vec::with_capacity(chunk.len() + 8);
-    framed.extend_from_slice(&xxh3_64(chunk).to_le_bytes());
-    framed.extend_from_slice(chunk);
-    framed
+/// Bytes that go before a chunk.
+const CHECKSUM_BYTES: usize = 8;
+
+fn frame(chunk: &[u8], framed: &mut [u8]) {
+    let (checksum, body) = framed.split_at_mut(CHECKSUM_BYTES);
+    checksum.copy_from_slice(&xxh3_64(chunk).to_le_bytes());
+    body.copy_from_slice(chunk);
 }
 
 fn unframe(framed: &[u8]) -> Option<&[u8]> {

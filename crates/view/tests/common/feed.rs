@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    convert::Infallible,
     sync::{Arc, atomic::AtomicU64},
 };
 
@@ -210,7 +211,11 @@ impl Worker {
 
     /// What a checkpoint of its state would hold.
     pub(crate) fn save(&mut self) {
-        self.checkpoint = Some(self.state.snapshot(true).encode());
+        let chunks = self.checkpoint.insert(Vec::new());
+        let Ok(()) = self.state.snapshot(true).encode(|chunk| {
+            chunks.push(chunk.to_vec());
+            Ok::<_, Infallible>(())
+        });
     }
 
     /// Goes on from the checkpoint of another run; from the beginning, if there is none.

@@ -1,286 +1,26 @@
-//! Snapshots: the state as chunks of bytes, whole or only what has changed.
-//!
-//! A whole snapshot and the partial ones taken after it, chunk by chunk in order, restore the state.
-//! Each chunk is self-contained: a tag byte, then (numbers as in [`model::varint`]):
-//!
-//! - `meta`, always the first of a snapshot: version, settings, progress, numbers of keys forgotten and of pairs,
-//!   producers
-//! - `entities`: side · first index · count · ids
-//! - `pairs`: count · (place less that of the pair before · store · item · bits of the slots that are
-//!   not 0 · those counts) each
-//! - `pane`: number · count · (pair · quantity) each
-//! - `bounds`: count · (side · index · slot · count and id of the bound) each
-//! - `keys`: count · (append time · key) each
-//! - `day`: date · store lists · item lists
-//!
-//! What follows from these is not stored: totals, the pairs of an entity, candidates (the pairs
-//! that reach the bound), the pairs sold on an open day.
+//! Putting the state together from the chunks of its snapshots.
 
-use std::{collections::HashMap, mem, sync::Arc};
-
-use model::{
-    BusinessDate, IdempotencyKey, Offset, ProducerId, Sequence, Timestamp,
-    varint::{self, VarintError},
+use std::{
+    collections::{BTreeMap, HashMap, btree_map},
+    mem,
+    sync::Arc,
 };
 
+use model::{BusinessDate, IdempotencyKey, Offset, ProducerId, Sequence, Timestamp, varint};
+
+use super::{BOUNDS, DAY, ENTITIES, KEYS, META, OLDEST, PAIRS, PANE, RestoreError, VERSION};
 use crate::{
-    Aggregator, Config, FinalDay, FinalIndex, Progress, Settings, SettingsError,
+    Aggregator, Config, FinalDay, FinalIndex, Progress, Settings,
     dedup::{ProducerState, Producers},
-    lists::{List, Lists},
-    pairs::{Saved, Side},
+    lists::Lists,
+    pairs::Side,
     panes::{Entry, PaneNumber},
     prefetch::AHEAD,
     rank::Rank,
 };
 
-/// Version of the chunks; restoring refuses any other.
-const VERSION: u8 = 1;
-
-/// A chunk, but for that of a day, is ended when it is longer than this: with what a database puts around it, it
-/// still fits a page of 256 KiB, and stays in the cache from being read to being restored.
-const CHUNK_BYTES: usize = (256 << 10) - (4 << 10);
-
-/// Ids or entries in a chunk that is written whole: each takes ten bytes at most.
-const CHUNK_ITEMS: usize = CHUNK_BYTES / 10;
-
 /// The most pairs for which room is made at once.
 const MAX_RESERVED: u32 = 50_000_000;
-
-const META: u8 = 0;
-const ENTITIES: u8 = 1;
-const PAIRS: u8 = 2;
-const PANE: u8 = 3;
-const BOUNDS: u8 = 4;
-const KEYS: u8 = 5;
-const DAY: u8 = 6;
-
-/// A snapshot: what is to be saved, copied out of the state as it is. Taking it is quick, so that
-/// the state can go on changing; [`Snapshot::encode`] is the work, and can be done elsewhere.
-#[derive(Debug)]
-pub struct Snapshot {
-    /// Whether it stands alone; otherwise it goes after the ones before.
-    pub full: bool,
-    /// The next offset of the state.
-    pub next: Offset,
-    meta: Vec<u8>,
-    /// For each side, the first index and the ids.
-    entities: [(usize, Vec<u64>); 2],
-    pairs: Saved,
-    panes: Vec<(PaneNumber, Vec<Entry>)>,
-    bounds: Vec<(List, Rank)>,
-    keys: Vec<(Timestamp, IdempotencyKey)>,
-    days: Vec<Arc<FinalDay>>,
-}
-
-/// Why chunks could not be restored.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RestoreError {
-    /// Written by a newer or older build.
-    #[error("the snapshot has format {0}, this build reads format {VERSION}")]
-    Version(u8),
-    /// Taken with other settings.
-    #[error("the snapshot was taken with other settings: {0}")]
-    Settings(SettingsError),
-    /// The bytes are not a snapshot.
-    #[error("the snapshot is damaged: {0}")]
-    Damaged(&'static str),
-}
-
-impl From<VarintError> for RestoreError {
-    fn from(error: VarintError) -> Self {
-        Self::Damaged(match error {
-            VarintError::Truncated => "a chunk ends early",
-            VarintError::Malformed => "a number is malformed",
-        })
-    }
-}
-
-impl Aggregator {
-    /// Everything there is (`full`), or what has changed since the last snapshot.
-    ///
-    /// The first snapshot of a new state must be full.
-    pub fn snapshot(&mut self, full: bool) -> Snapshot {
-        let mut panes = Vec::new();
-        self.panes.save(full, |number, entries| panes.push((number, entries.to_vec())));
-        let moved = self.lists.take_moved(&self.sides);
-        let closed = mem::take(&mut self.days.closed_unsaved);
-        Snapshot {
-            full,
-            next: self.progress.next,
-            meta: self.meta(),
-            entities: self.sides.each_mut().map(|entities| {
-                let (first, ids) = entities.save(full);
-                (first, ids.collect())
-            }),
-            pairs: self.pairs.save(full),
-            panes,
-            bounds: if full { Lists::bounded(&self.sides) } else { moved },
-            keys: self.keys.save(full).collect(),
-            days: if full { self.days.kept.values().cloned().collect() } else { closed },
-        }
-    }
-
-    fn meta(&self) -> Vec<u8> {
-        let mut bytes = vec![META, VERSION];
-        Settings::of(&self.config).encode(&mut bytes);
-        let Progress { next, append_time, clock, watermark: _, newest_date } = self.progress;
-        varint::put(&mut bytes, next.0);
-        varint::put_optional(&mut bytes, append_time.map(Timestamp::millis));
-        varint::put_optional(&mut bytes, clock.map(Timestamp::millis));
-        varint::put_optional(&mut bytes, newest_date.map(|date| i64::from(date.days())));
-        varint::put(&mut bytes, self.keys.forgotten());
-        varint::put(&mut bytes, self.pairs.len() as u64);
-        varint::put(&mut bytes, self.producers.iter().len() as u64);
-        for (id, state) in self.producers.iter() {
-            bytes.extend_from_slice(&id.0.to_le_bytes());
-            varint::put(&mut bytes, state.next.0);
-            varint::put_signed(&mut bytes, state.last_append.millis());
-        }
-        bytes
-    }
-}
-
-impl Snapshot {
-    /// The chunks, in the order to restore them; none but that of a closed day is longer than 256 KiB.
-    pub fn encode(&self) -> Vec<Vec<u8>> {
-        let mut out = Chunks::default();
-        out.done.push(self.meta.clone());
-        self.encode_entities(&mut out);
-        self.encode_pairs(&mut out);
-        self.encode_panes(&mut out);
-        for &((side, index, slot), bound) in &self.bounds {
-            out.item(BOUNDS);
-            out.open.push(side as u8);
-            varint::put(&mut out.open, u64::from(index));
-            out.open.push(slot as u8);
-            varint::put(&mut out.open, bound.count);
-            varint::put(&mut out.open, bound.id);
-        }
-        for (appended, key) in &self.keys {
-            out.item(KEYS);
-            varint::put_signed(&mut out.open, appended.millis());
-            out.open.extend_from_slice(&key.0);
-        }
-        for day in &self.days {
-            out.begin(DAY);
-            varint::put_signed(&mut out.open, i64::from(day.date.days()));
-            day.stores.encode(&mut out.open);
-            day.items.encode(&mut out.open);
-        }
-        out.finish()
-    }
-
-    fn encode_entities(&self, out: &mut Chunks) {
-        for side in Side::BOTH {
-            let (first, ids) = &self.entities[side as usize];
-            for (place, ids) in ids.chunks(CHUNK_ITEMS).enumerate() {
-                out.begin(ENTITIES);
-                out.open.push(side as u8);
-                varint::put(&mut out.open, (first + place * CHUNK_ITEMS) as u64);
-                varint::put(&mut out.open, ids.len() as u64);
-                for &id in ids {
-                    varint::put(&mut out.open, id);
-                }
-            }
-        }
-    }
-
-    fn encode_pairs(&self, out: &mut Chunks) {
-        let mut counts = Vec::new();
-        for (pair, record) in self.pairs.iter() {
-            let fresh = out.item(PAIRS);
-            let before = if fresh { 0 } else { out.last };
-            out.last = pair;
-            let bytes = &mut out.open;
-            varint::put(bytes, u64::from(pair - before));
-            for index in record.sides {
-                varint::put(bytes, u64::from(index));
-            }
-            counts.clear();
-            self.pairs.counts.extend(record, &mut counts);
-            let slots = counts.iter().enumerate();
-            let bits = slots.fold(0, |bits, (slot, &count)| bits | u64::from(count > 0) << slot);
-            varint::put(bytes, bits);
-            for &count in counts.iter().filter(|&&count| count > 0) {
-                varint::put(bytes, count);
-            }
-        }
-    }
-
-    fn encode_panes(&self, out: &mut Chunks) {
-        for (number, entries) in &self.panes {
-            for entries in entries.chunks(CHUNK_ITEMS) {
-                out.begin(PANE);
-                varint::put_signed(&mut out.open, number.raw());
-                varint::put(&mut out.open, entries.len() as u64);
-                for entry in entries {
-                    varint::put(&mut out.open, u64::from(entry.pair));
-                    varint::put(&mut out.open, u64::from(entry.quantity));
-                }
-            }
-        }
-    }
-}
-
-/// Chunks being written. A chunk of items starts with their count, which is known only at its end:
-/// it is put in front then.
-#[derive(Default)]
-struct Chunks {
-    done: Vec<Vec<u8>>,
-    open: Vec<u8>,
-    items: Option<(u8, u64)>,
-    last: u32,
-}
-
-impl Chunks {
-    /// Starts a chunk that is written whole.
-    fn begin(&mut self, tag: u8) {
-        self.end();
-        self.open.push(tag);
-    }
-
-    /// Makes room for one item more; whether it is the first of its chunk.
-    fn item(&mut self, tag: u8) -> bool {
-        if self.items.is_none_or(|(open, _)| open != tag) || self.open.len() > CHUNK_BYTES {
-            self.end();
-            self.items = Some((tag, 0));
-        }
-        let Some((_, count)) = &mut self.items else { unreachable!("set above") };
-        *count += 1;
-        *count == 1
-    }
-
-    fn end(&mut self) {
-        let body = mem::take(&mut self.open);
-        match self.items.take() {
-            None if body.is_empty() => {}
-            None => self.done.push(body),
-            Some((tag, count)) => {
-                let mut chunk = Vec::with_capacity(body.len() + 11);
-                chunk.push(tag);
-                varint::put(&mut chunk, count);
-                chunk.extend_from_slice(&body);
-                self.done.push(chunk);
-            }
-        }
-    }
-
-    fn finish(mut self) -> Vec<Vec<u8>> {
-        self.end();
-        self.done
-    }
-}
-
-fn take_time(millis: i64) -> Result<Timestamp, RestoreError> {
-    Timestamp::from_millis(millis).ok_or(RestoreError::Damaged("a time is out of range"))
-}
-
-fn take_date(days: i64) -> Result<BusinessDate, RestoreError> {
-    i32::try_from(days)
-        .ok()
-        .and_then(BusinessDate::from_days)
-        .ok_or(RestoreError::Damaged("a date is out of range"))
-}
 
 /// Pairs that have been read, but are not in place yet.
 #[derive(Debug, Default)]
@@ -296,6 +36,7 @@ struct Decoded {
 pub struct Restore {
     state: Aggregator,
     bounds: HashMap<(usize, u32, usize), Rank>,
+    days: BTreeMap<BusinessDate, FinalDay>,
     started: bool,
 }
 
@@ -305,7 +46,8 @@ impl Restore {
     /// # Panics
     /// If the configuration is not valid.
     pub fn new(config: Config) -> Self {
-        Self { state: Aggregator::new(config), bounds: HashMap::new(), started: false }
+        let state = Aggregator::new(config);
+        Self { state, bounds: HashMap::new(), days: BTreeMap::new(), started: false }
     }
 
     /// Adds the next chunk.
@@ -334,7 +76,7 @@ impl Restore {
 
     fn meta(&mut self, rest: &mut &[u8]) -> Result<(), RestoreError> {
         let [version] = varint::take_array(rest)?;
-        if version != VERSION {
+        if !(OLDEST..=VERSION).contains(&version) {
             return Err(RestoreError::Version(version));
         }
         Settings::decode(rest)?
@@ -506,7 +248,14 @@ impl Restore {
     fn day(&mut self, rest: &mut &[u8]) -> Result<(), RestoreError> {
         let date = take_date(varint::take_signed(rest)?)?;
         let (stores, items) = (FinalIndex::decode(rest)?, FinalIndex::decode(rest)?);
-        self.state.days.kept.insert(date, Arc::new(FinalDay { date, stores, items }));
+        match self.days.entry(date) {
+            btree_map::Entry::Vacant(day) => drop(day.insert(FinalDay { date, stores, items })),
+            btree_map::Entry::Occupied(day) => {
+                let day = day.into_mut();
+                day.stores.append(&stores)?;
+                day.items.append(&items)?;
+            }
+        }
         Ok(())
     }
 
@@ -518,14 +267,15 @@ impl Restore {
         if !self.started {
             return Err(RestoreError::Damaged("there is no chunk"));
         }
-        let Self { mut state, bounds, .. } = self;
+        let Self { mut state, bounds, days, .. } = self;
         state.restore_bounds(&bounds);
         state.derive();
         state.pairs.clear_dirty_save();
         state.keys.restored();
         if let Some(newest) = state.progress.newest_date {
             let oldest = newest.plus_days(-(state.config.day_retention_days as i32));
-            state.days.kept.retain(|&date, _| date > oldest);
+            let kept = days.into_iter().filter(|&(date, _)| date > oldest);
+            state.days.kept = kept.map(|(date, day)| (date, Arc::new(day))).collect();
         }
         Ok(state)
     }
@@ -581,52 +331,21 @@ impl Aggregator {
     }
 }
 
+fn take_time(millis: i64) -> Result<Timestamp, RestoreError> {
+    Timestamp::from_millis(millis).ok_or(RestoreError::Damaged("a time is out of range"))
+}
+
+fn take_date(days: i64) -> Result<BusinessDate, RestoreError> {
+    i32::try_from(days)
+        .ok()
+        .and_then(BusinessDate::from_days)
+        .ok_or(RestoreError::Damaged("a date is out of range"))
+}
+
 fn take_side(rest: &mut &[u8]) -> Result<Side, RestoreError> {
     match varint::take_array(rest)? {
         [0] => Ok(Side::Store),
         [1] => Ok(Side::Item),
         _ => Err(RestoreError::Damaged("a side is neither 0 nor 1")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use model::{Batch, CustomerId, ItemId, Line, Purchase, StoreId};
-
-    use super::*;
-
-    struct Nowhere;
-
-    impl crate::SideOutput for Nowhere {
-        fn late(&mut self, _: Offset, _: u32, _: &Purchase) {}
-    }
-
-    #[test]
-    fn chunks_fit_their_pages_however_large_the_numbers_are() {
-        let now = Timestamp::from_millis(1_609_459_200_000).expect("in range");
-        let items = 2 * CHUNK_ITEMS as u64 + 1;
-        let line = |n| Line { item: ItemId(u64::MAX - n), quantity: u32::MAX };
-        let purchase = Purchase {
-            store: StoreId(u32::MAX),
-            customer: CustomerId(0),
-            date: now.date(),
-            event_time: now,
-            key: None,
-            lines: (0..items).map(line).collect(),
-        };
-        let batch = Batch {
-            producer: ProducerId(1),
-            first_sequence: Sequence(0),
-            append_time: now,
-            purchases: vec![purchase],
-        };
-        let mut state = Aggregator::new(Config::default());
-        state.apply(Offset(0), &batch, &mut Nowhere);
-        let chunks = state.snapshot(true).encode();
-        for tag in [ENTITIES, PAIRS, PANE] {
-            assert!(chunks.iter().filter(|chunk| chunk[0] == tag).count() > 1, "chunks of {tag}");
-        }
-        let longest = chunks.iter().map(Vec::len).max();
-        assert!(longest < Some((256 << 10) - (2 << 10)), "{longest:?}");
     }
 }
