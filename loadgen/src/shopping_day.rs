@@ -111,6 +111,11 @@ impl Plan {
         }
     }
 
+    /// Business date of the purchases.
+    pub fn date(&self) -> BusinessDate {
+        self.args.date
+    }
+
     /// Purchases each store sends in an hour.
     pub fn purchases_per_hour(&self) -> u32 {
         self.args.purchases_per_hour

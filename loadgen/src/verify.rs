@@ -1,7 +1,7 @@
 //! Compares every answer of a server with a tally.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::atomic::{AtomicU64, Ordering},
 };
 
@@ -33,6 +33,9 @@ pub struct VerifyOptions {
     /// Purchases of which nobody knows whether the server has counted them: the lists that they would
     /// change are left out.
     pub unclear: Vec<Basket>,
+    /// Purchases that were counted, of which nobody knows whether their day was still open: the lists of that day
+    /// that they would change are left out.
+    pub perhaps_late: Vec<Basket>,
 }
 
 impl Default for VerifyOptions {
@@ -44,6 +47,7 @@ impl Default for VerifyOptions {
             in_flight: 64,
             course_calls_only: false,
             unclear: Vec::new(),
+            perhaps_late: Vec::new(),
         }
     }
 }
@@ -59,6 +63,8 @@ pub struct Verification {
     pub days: usize,
     /// Answers compared.
     pub answers: u64,
+    /// Of those, the ones that had to be a list with something in it.
+    pub lists: u64,
     /// Answers that differ.
     pub differences: u64,
     /// The first of them, at most 20: what was asked, answered and expected.
@@ -86,7 +92,7 @@ pub async fn verify(
     let (stores, items) = (tally.stores(), tally.items());
     let mut found =
         Verification { stores: stores.len(), items: items.len(), ..Verification::default() };
-    let verifier = Verifier { client, options, answered, unclear: Unclear::new(&options.unclear) };
+    let verifier = Verifier { client, options, answered, unclear: Unclear::of(options) };
     let rankings = tally.rankings();
     verifier.run(total_checks(&rankings, &stores, &items), &mut found).await?;
     if options.course_calls_only {
@@ -117,6 +123,13 @@ enum Expected<'a> {
     NotFound,
     /// The id occurred with quantity 0 only: an empty list or 404.
     Nothing,
+}
+
+impl Expected<'_> {
+    /// Whether something has to be in it.
+    fn is_list(self) -> bool {
+        matches!(self, Self::List(list) if !list.is_empty())
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -176,40 +189,59 @@ fn day_checks(
 /// A few ids that are not among `seen`, which ascends: the first gap, and those after the last.
 fn unseen(seen: impl Iterator<Item = u64>, greatest: u64) -> impl Iterator<Item = u64> {
     let mut gap = None;
-    let mut next = 0;
+    // `None` after the greatest there is.
+    let mut next = Some(0);
     for id in seen {
-        if id > next && gap.is_none() {
-            gap = Some(next);
-        }
-        next = id.saturating_add(1);
+        gap = gap.or(next.filter(|&next| id > next));
+        next = id.checked_add(1);
     }
-    let mut ids = BTreeSet::from_iter(gap);
-    ids.extend(
-        (0..3).map(|after| next.saturating_add(after)).filter(|&id| id > next - 1 && id < greatest),
-    );
-    ids.into_iter()
+    let after = (0..3).filter_map(move |after| next?.checked_add(after));
+    gap.into_iter().chain(after.filter(move |&id| id < greatest))
 }
 
 /// Stores and items whose counts nobody can know.
-struct Unclear {
+#[derive(Default)]
+struct Ids {
     stores: BTreeSet<StoreId>,
     items: BTreeSet<ItemId>,
 }
 
-impl Unclear {
-    fn new(baskets: &[Basket]) -> Self {
-        Self {
-            stores: baskets.iter().map(|basket| basket.store).collect(),
-            items: baskets.iter().flat_map(|basket| &basket.lines).map(|line| line.item).collect(),
-        }
+impl Ids {
+    fn add(&mut self, basket: &Basket) {
+        self.stores.insert(basket.store);
+        self.items.extend(basket.lines.iter().map(|line| line.item));
     }
 
-    fn concerns(&self, list: List) -> bool {
+    fn concern(&self, list: List) -> bool {
         match list {
             List::CourseStore(store) | List::Store(store) => self.stores.contains(&store),
             List::CourseItem(item) | List::Item(item) => self.items.contains(&item),
             List::ChainItems | List::ChainStores => !self.stores.is_empty(),
         }
+    }
+}
+
+/// What nobody can know: in any list, and in those of a day.
+struct Unclear {
+    always: Ids,
+    days: BTreeMap<BusinessDate, Ids>,
+}
+
+impl Unclear {
+    fn of(options: &VerifyOptions) -> Self {
+        let (mut always, mut days) = (Ids::default(), BTreeMap::<_, Ids>::new());
+        for basket in &options.unclear {
+            always.add(basket);
+        }
+        for basket in &options.perhaps_late {
+            days.entry(basket.date).or_default().add(basket);
+        }
+        Self { always, days }
+    }
+
+    fn concerns(&self, check: &Check<'_>) -> bool {
+        let day = check.date.and_then(|date| self.days.get(&date));
+        self.always.concern(check.list) || day.is_some_and(|ids| ids.concern(check.list))
     }
 }
 
@@ -230,14 +262,15 @@ impl Verifier<'_> {
         let wanted = checks
             .filter(|check| !self.options.course_calls_only || check.list.is_course())
             .filter(|check| {
-                let unclear = self.unclear.concerns(check.list);
+                let unclear = self.unclear.concerns(check);
                 left_out += u64::from(unclear);
                 !unclear
             })
-            .map(|check| self.check(check));
+            .map(async |check| (check.expected.is_list(), self.check(check).await));
         let mut answers = stream::iter(wanted).buffered(self.options.in_flight);
-        while let Some(difference) = answers.next().await {
+        while let Some((list, difference)) = answers.next().await {
             found.answers += 1;
+            found.lists += u64::from(list);
             if let Some(difference) = difference? {
                 found.differences += 1;
                 if found.shown.len() < SHOWN {
@@ -319,6 +352,8 @@ mod tests {
         };
         assert_eq!(ids(&[0, 1, 3], 100), [2, 4, 5, 6]);
         assert_eq!(ids(&[5], 100), [0, 6, 7, 8]);
+        assert_eq!(ids(&[], 100), [0, 1, 2]);
         assert_eq!(ids(&[0, u64::MAX], u64::MAX), [1]);
+        assert_eq!(ids(&[0, 1, 98], 100), [2, 99]);
     }
 }

@@ -41,6 +41,20 @@ async fn a_shopping_day_has_one_client_for_each_store_and_three_phases() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shopping_day_ends_at_its_duration_though_stores_wait_to_open() {
+    let fake = fake().await;
+    let flags = [
+        "--profile=shopping-day",
+        "--clients=8",
+        "--purchases-per-hour=1000000",
+        "--duration=300ms",
+    ];
+    let summary = run(&fake.base_url, &flags).await.unwrap();
+    assert!(summary.total.successful > 0 && !summary.ended_early);
+    assert!(fake.stores_in_order().iter().all(|&store| store <= 2), "only the east has opened");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mix_has_its_shares() {
     let fake = fake().await;
     let flags = [

@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::{fmt::Write, fs};
+
 use loadgen::load::{LoadError, Summary};
 use support::{Behaviour, Fake, Fate, List, raw::run};
 
@@ -92,6 +94,63 @@ async fn unclear_outcomes_are_left_out_where_there_are_no_keys() {
     assert!(summary.purchases.unclear > 0, "{:?}", summary.purchases);
     assert_eq!(found.differences, 0, "{:?}", found.shown);
     assert!(found.remarks.iter().any(|remark| remark.contains("left out")), "{:?}", found.remarks);
+}
+
+/// What is sent again after others of a much later day is counted, but perhaps not in its day.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn days_that_may_have_closed_are_left_out() {
+    let behaviour = Behaviour {
+        tamper: Box::new(cut),
+        fate: Box::new(|post| if post == 3 { Fate::Overloaded } else { Fate::Taken }),
+        closes_days: true,
+        ..Behaviour::default()
+    };
+    let fake = Fake::start(behaviour).await;
+    let dir = tempfile::tempdir().unwrap();
+    let mut csv =
+        "store_id,household_id,basket_id,product_id,quantity,transaction_timestamp\n".to_owned();
+    for basket in 0..30 {
+        let (day, minute, item) = (1 + basket / 10 * 4, basket % 10, 100 + basket % 7);
+        writeln!(csv, "1,9,{basket},{item},2,2017-01-0{day} 10:{minute:02}:00").unwrap();
+    }
+    let recording = dir.path().join("recording.csv");
+    fs::write(&recording, csv).unwrap();
+    let flags =
+        ["--profile=replay", "--clients=1", "--verify", "--recording", recording.to_str().unwrap()];
+    let found = run(&fake.base_url, &flags).await.unwrap().verification.unwrap();
+    assert_eq!(found.differences, 0, "{:?}", found.shown);
+    assert!(found.lists.unwrap() > 0 && !found.failed());
+    // The store's, the item's, and two of the chain, of the first day.
+    assert!(
+        found.remarks.iter().any(|remark| remark.starts_with("4 answers were left out")),
+        "{found:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_comparison_of_nothing_fails() {
+    let behaviour = Behaviour { fate: Box::new(|_| Fate::Refused), ..Behaviour::default() };
+    let fake = Fake::start(behaviour).await;
+    for profile in ["--profile=post-only", "--profile=shopping-day"] {
+        let flags = [profile, "--warm-up=0", "--duration=200ms", "--clients=2", "--verify"];
+        let found = run(&fake.base_url, &flags).await.unwrap().verification.unwrap();
+        assert!(found.failed() && found.differences == 0, "{found:?}");
+        assert!(
+            found.remarks.iter().any(|it| it.contains("No list could be compared")),
+            "{found:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_server_with_shorter_lists_is_refused_before_the_run() {
+    let fake =
+        Fake::start(Behaviour { tamper: Box::new(cut), max_k: 50, ..Behaviour::default() }).await;
+    let refused = run(&fake.base_url, &FLAGS).await.unwrap_err().to_string();
+    assert!(refused.contains("--verify-k") && refused.contains("k is out of range"), "{refused}");
+    assert!(fake.stores_in_order().is_empty());
+    let found = run(&fake.base_url, &[&FLAGS[..], &["--verify-k=50"]].concat()).await.unwrap();
+    assert!(!found.verification.unwrap().failed());
 }
 
 #[tokio::test]

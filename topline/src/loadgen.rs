@@ -15,7 +15,10 @@ use clap::{Args, Subcommand};
 use comfy_table::{CellAlignment, Table};
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use loadgen::{
-    load::{self, Live, LoadArgs, Outputs, Stage, Summary, VerificationSummary},
+    load::{
+        self, ArrivalSummary, Live, LoadArgs, Outputs, OwnSummary, Stage, Summary,
+        VerificationSummary,
+    },
     page,
 };
 
@@ -23,7 +26,7 @@ use crate::serve;
 
 /// A condition of `--fail-if` held.
 const FAILED: u8 = 3;
-/// Answers differ from what was acknowledged.
+/// Answers differ from what was acknowledged, or there was nothing to compare.
 const DIFFERENT: u8 = 4;
 
 /// Ended by a second Ctrl-C, with nothing written.
@@ -41,7 +44,7 @@ const LINE_EVERY: Duration = Duration::from_secs(5);
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[command(
     after_help = "Exit codes: 0 done; 1 the run came to nothing; 2 wrong usage; 3 a condition of \
-    --fail-if held; 4 answers differ from what was acknowledged (--verify).\n\n\
+    --fail-if held; 4 answers differ from what was acknowledged, or nothing was (--verify).\n\n\
     Ctrl-C ends a run early; everything is shown and written as at its end."
 )]
 pub(crate) struct LoadgenArgs {
@@ -246,7 +249,7 @@ async fn interrupted() {
 }
 
 fn exit_code(summary: &Summary) -> ExitCode {
-    if summary.verification.as_ref().is_some_and(|found| found.differences > 0) {
+    if summary.verification.as_ref().is_some_and(VerificationSummary::failed) {
         ExitCode::from(DIFFERENT)
     } else if summary.thresholds.iter().any(|threshold| threshold.failed) {
         ExitCode::from(FAILED)
@@ -342,7 +345,7 @@ impl Meter {
             Stage::Finishing => "finishing",
         };
         let message = format!(
-            "{}/s, {} errors, p99 {:.1} ms",
+            "{}/s, {} without success, p99 {:.1} ms",
             HumanCount(self.rate as u64),
             HumanCount(live.unsuccessful()),
             live.p99().as_secs_f64() * 1000.0
@@ -377,7 +380,10 @@ fn show(summary: &Summary) {
     if !summary.errors.is_empty() {
         println!("\n{}", error_table(summary));
     }
-    println!();
+    println!("\n{}", own_line(&summary.own));
+    if let Some(arrivals) = &summary.arrivals {
+        println!("{}", arrivals_line(arrivals));
+    }
     for verdict in &summary.verdicts {
         println!("{}", verdict.text);
     }
@@ -388,6 +394,26 @@ fn show(summary: &Summary) {
         let word = if judged.failed { "FAILED" } else { "passed" };
         println!("{word}: {} (measured: {})", judged.condition, judged.measured);
     }
+}
+
+fn own_line(own: &OwnSummary) -> String {
+    format!(
+        "generator: {:.1} s of CPU time, {:.0} % of {} cores; its busiest thread {:.0} % of one",
+        own.cpu_seconds,
+        own.cpu_share * 100.0,
+        own.cores,
+        own.busiest_thread * 100.0
+    )
+}
+
+fn arrivals_line(arrivals: &ArrivalSummary) -> String {
+    format!(
+        "arrivals: {} due, {} of them sent more than 10 ms late, {} never sent; 99 of 100 waited at most {:.1} ms",
+        HumanCount(arrivals.due),
+        HumanCount(arrivals.late),
+        HumanCount(arrivals.dropped),
+        arrivals.delay_p99
+    )
 }
 
 fn show_verification(found: &VerificationSummary) {

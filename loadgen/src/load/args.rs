@@ -7,7 +7,7 @@ use model::{BusinessDate, Timestamp, parse_duration};
 use serde::{Deserialize, Serialize};
 
 use super::{Arrivals, Threshold};
-use crate::shopping_day::ShoppingDayArgs;
+use crate::{VerifyOptions, shopping_day::ShoppingDayArgs};
 
 /// The date of a shopping day as the course has it, 2021-01-01, in days since 1970-01-01.
 const SHOPPING_DAY: i32 = 18_628;
@@ -109,14 +109,23 @@ pub struct LoadArgs {
     #[command(flatten)]
     pub replay: ReplayArgs,
 
-    /// Fail (exit code 3) if this holds at the end, such as 'p99>200ms', 'errors>0', 'get:p99.9>50ms' or
-    /// 'throughput<1000'; may be repeated
+    /// Fail (exit code 3) if this holds at the end, such as 'p99>200ms', 'errors>0', 'get:p99.9>50ms',
+    /// 'throughput<1000' or 'refused>1%'; may be repeated. errors are the requests that failed, without those refused
+    /// for overload; dropped and late are arrivals of an open loop
     #[arg(long, env = "TOPLINE_LOADGEN_FAIL_IF", value_name = "CONDITION", value_delimiter = ',')]
     pub fail_if: Vec<Threshold>,
     /// Afterwards, compare the answers of the server with what it has acknowledged; needs a server that
     /// had nothing before. Fails (exit code 4) if they differ
     #[arg(long, env = "TOPLINE_LOADGEN_VERIFY")]
     pub verify: bool,
+    /// Entries of the lists that --verify compares, at most the --max-k of the server
+    #[arg(long, env = "TOPLINE_LOADGEN_VERIFY_K", default_value_t = 100, value_name = "ENTRIES",
+        value_parser = value_parser!(u32).range(1..=1000))]
+    pub verify_k: u32,
+    /// Days whose lists --verify compares, the newest that were sent: at most the --day-retention of the server; 0:
+    /// no lists of days
+    #[arg(long, env = "TOPLINE_LOADGEN_VERIFY_DAYS", default_value_t = 90, value_name = "DAYS")]
+    pub verify_days: u32,
 }
 
 /// What clients send, and how popular it is.
@@ -224,6 +233,15 @@ impl LoadArgs {
             );
         }
         Ok(())
+    }
+
+    /// What is compared afterwards.
+    pub(crate) fn verify_options(&self) -> VerifyOptions {
+        VerifyOptions {
+            k: self.verify_k as usize,
+            kept_days: self.verify_days,
+            ..VerifyOptions::default()
+        }
     }
 
     /// Whether it ends by itself.

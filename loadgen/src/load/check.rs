@@ -5,6 +5,8 @@
 //! - A purchase whose outcome is unclear (a time-out, a lost connection, a 5xx) is settled where the
 //!   server knows idempotency keys: it is sent again with its key, until there is a clear answer, and counts
 //!   once.
+//!   Whether its day was still open by then, nobody knows if others of a much later date were sent before: its
+//!   lists of that day are left out.
 //! - Elsewhere nobody can know. The lists it would change are left out, and how many those are is said.
 //! - A server that does not say how far its answers are is asked again while they still change for the
 //!   better.
@@ -15,6 +17,8 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream};
+use model::{BusinessDate, StoreId};
+use reqwest::StatusCode;
 use tokio::time::sleep;
 
 use super::{
@@ -22,8 +26,9 @@ use super::{
     connection::{Connection, Connections, Target},
     ledger::Ledger,
     request::Request,
+    source::DAYS_APART,
 };
-use crate::{Basket, Client, Tally, Verification, VerifyOptions, verify};
+use crate::{Basket, Client, List, Tally, Verification, VerifyOptions, client::message_of, verify};
 
 /// Requests in flight.
 const IN_FLIGHT: usize = 64;
@@ -37,7 +42,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(500);
 
 /// Refuses a server that has purchases already: what others sent would look like a difference.
-pub(crate) async fn ensure_fresh(target: &Arc<Target>, probe: Request) -> Result<(), LoadError> {
+async fn ensure_fresh(target: &Arc<Target>, probe: Request) -> Result<(), LoadError> {
     let mut connection = Connection::new(Arc::clone(target));
     let answer = connection.send(&probe, false).await;
     match answer.outcome {
@@ -47,11 +52,31 @@ pub(crate) async fn ensure_fresh(target: &Arc<Target>, probe: Request) -> Result
     }
 }
 
+/// Refuses a server whose answers could not be compared afterwards: one that has purchases already, or that does
+/// not give lists as `options` have them. `store` and `date` are of a purchase that will be sent.
+pub(crate) async fn ensure_comparable(
+    client: &Client,
+    target: &Arc<Target>,
+    options: &VerifyOptions,
+    (store, date): (StoreId, BusinessDate),
+) -> Result<(), LoadError> {
+    for date in [None, Some(date).filter(|_| options.kept_days > 0)] {
+        let path = List::ChainItems.path(date, options.k);
+        let (status, body) = client.get(&path).await.map_err(LoadError::Verify)?;
+        // Any other: it is empty, or knows the calls of the existing clients only.
+        if status == StatusCode::BAD_REQUEST {
+            return Err(LoadError::NotComparable { path, message: message_of(&body) });
+        }
+    }
+    ensure_fresh(target, Request::StoreItems(store)).await
+}
+
 /// Compares.
 pub(crate) async fn check(
     client: &Client,
     target: &Arc<Target>,
     ledger: Ledger,
+    options: VerifyOptions,
 ) -> Result<VerificationSummary, LoadError> {
     let mut tally = ledger.tally.unwrap_or_default();
     let native = !tally.position().is_empty();
@@ -66,20 +91,27 @@ pub(crate) async fn check(
             unclear.len()
         ));
     }
+    let mut perhaps_late = Vec::new();
     if native && !unclear.is_empty() {
         let before = unclear.len();
-        unclear = settle(target, unclear, &mut tally).await?;
+        let (settled, left) = settle(target, unclear, &mut tally).await?;
+        unclear = left;
         remarks.push(format!(
-            "{} purchases had an unclear outcome; {} were settled by sending them again with their keys.",
-            before,
-            before - unclear.len()
+            "{before} purchases had an unclear outcome; {} were settled by sending them again with their keys.",
+            settled.len()
         ));
+        let newest = tally.dates().next_back();
+        let may_be_closed = |basket: &Basket| {
+            newest.is_some_and(|newest| newest.days() - basket.date.days() > DAYS_APART)
+        };
+        perhaps_late = settled.into_iter().filter(may_be_closed).collect();
     }
     let options = VerifyOptions {
         course_calls_only: !native,
         in_flight: IN_FLIGHT,
         unclear,
-        ..VerifyOptions::default()
+        perhaps_late,
+        ..options
     };
     let found = if native {
         compare(client, &tally, &options).await?
@@ -91,13 +123,21 @@ pub(crate) async fn check(
     }
     if found.left_out > 0 {
         remarks.push(format!(
-            "{} answers were left out: {} purchases that concern them have an unclear outcome.",
+            "{} answers were left out: {} purchases that concern them have an unclear outcome, and {} were sent \
+             again when their day may have been closed.",
             found.left_out,
-            options.unclear.len()
+            options.unclear.len(),
+            options.perhaps_late.len()
         ));
     }
-    let Verification { answers, differences, shown, .. } = found;
-    Ok(VerificationSummary { answers, differences, shown, remarks })
+    let Verification { answers, lists, differences, shown, .. } = found;
+    if lists == 0 {
+        remarks.push(format!(
+            "No list could be compared: {} purchases were acknowledged.",
+            tally.purchases()
+        ));
+    }
+    Ok(VerificationSummary { answers, lists: Some(lists), differences, shown, remarks })
 }
 
 async fn compare(
@@ -127,23 +167,26 @@ async fn settled(
     Ok(best)
 }
 
-/// Sends purchases again with their keys. Gives those that are still unclear.
+/// Sends purchases again with their keys. Gives those that are settled by that, and those still unclear.
 async fn settle(
     target: &Arc<Target>,
     unclear: Vec<Basket>,
     tally: &mut Tally,
-) -> Result<Vec<Basket>, LoadError> {
+) -> Result<(Vec<Basket>, Vec<Basket>), LoadError> {
     let connections = Connections::new(Arc::clone(target));
-    let mut left = Vec::new();
+    let (mut settled, mut left) = (Vec::new(), Vec::new());
     let mut answers =
         stream::iter(unclear).map(|basket| again(&connections, basket)).buffer_unordered(IN_FLIGHT);
     while let Some((basket, position)) = answers.next().await {
         match position {
-            Some(position) => tally.acknowledged(&basket, &position),
+            Some(position) => {
+                tally.acknowledged(&basket, &position);
+                settled.push(basket);
+            }
             None => left.push(basket),
         }
     }
-    Ok(left)
+    Ok((settled, left))
 }
 
 async fn again(connections: &Connections, basket: Basket) -> (Basket, Option<model::Position>) {

@@ -36,7 +36,7 @@ mod seed;
 mod source;
 mod summary;
 mod threshold;
-mod verdict;
+pub(crate) mod verdict;
 mod wire;
 mod worker;
 mod zipf;

@@ -19,7 +19,7 @@ pub enum Outcome {
     TimeOut,
     /// The connection was lost before all of the answer was there.
     Reset,
-    /// 404 for an id that is not known to have been sold.
+    /// 404 for an id that the server has not been seen to have a list of.
     Unknown,
     /// Another status than the contract has.
     Status(u16),
@@ -93,7 +93,7 @@ impl fmt::Display for Outcome {
             Self::Connect => f.write_str("connect"),
             Self::TimeOut => f.write_str("time-out"),
             Self::Reset => f.write_str("reset"),
-            Self::Unknown => f.write_str("not found, never sold"),
+            Self::Unknown => f.write_str("not found, perhaps never sold"),
             Self::Status(status) => write!(f, "status {status}"),
             Self::WrongBody => f.write_str("wrong body"),
             Self::Other => f.write_str("other"),

@@ -25,7 +25,6 @@ use super::{
     ledger::Ledger,
     pacer::{Paced, Pacer},
     recorder::{Recorder, Rest, Window, histogram},
-    request::Request,
     schedule::Schedule,
     seed,
     source::{Day, Mix, Source, Tape},
@@ -84,6 +83,17 @@ pub enum LoadError {
          it needs a server that had nothing before"
     )]
     NotFresh,
+    /// The server does not give the lists that are to be compared.
+    #[error(
+        "the server does not give the lists that --verify compares (GET {path}: {message}): --verify-k sets how long \
+         they are, and --verify-days 0 leaves out those of days; those of all time are needed"
+    )]
+    NotComparable {
+        /// What was asked for.
+        path: String,
+        /// What the server said.
+        message: String,
+    },
     /// The server does not answer before anything is measured.
     #[error("the server does not answer as expected ({outcome}): {message}")]
     NoAnswer {
@@ -181,8 +191,9 @@ impl Running<'_> {
         // What is not measured may take its time.
         let patient = target(args.timeout.max(PATIENCE))?;
         let source = self.source(&key).await?;
-        if args.verify {
-            check::ensure_fresh(&patient, Request::StoreItems(source.first_store())).await?;
+        if let Some(sample) = source.sample().filter(|_| args.verify) {
+            let options = args.verify_options();
+            check::ensure_comparable(&self.client, &patient, &options, sample).await?;
         }
         let mut ledger = self.seed(&patient, &source).await?;
         let seeded = ledger.acknowledged;
@@ -193,7 +204,8 @@ impl Running<'_> {
         let mut summary = self.summarise(measured, &ledger, seeded);
         if args.verify {
             self.live.enter(Stage::Verifying);
-            summary.verification = Some(check::check(&self.client, &patient, ledger).await?);
+            summary.verification =
+                Some(check::check(&self.client, &patient, ledger, args.verify_options()).await?);
         }
         Ok(summary)
     }
@@ -362,16 +374,10 @@ impl Running<'_> {
             all = &mut joining => joined = Some(all),
         }
         let first = Reading::now();
-        let over = async {
-            match window.end {
-                Some(end) => sleep_until(end.into()).await,
-                None => std::future::pending().await,
-            }
-        };
         let mut stop = self.stopping.subscribe();
         if joined.is_none() {
             tokio::select! {
-                () = over => {}
+                () = worker::passed(window.end) => {}
                 _ = stop.wait_for(|&stop| stop) => {}
                 all = &mut joining => joined = Some(all),
             }

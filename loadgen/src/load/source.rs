@@ -57,7 +57,7 @@ impl Mix {
         }
     }
 
-    /// Ids that are known to have been sold.
+    /// Ids that the server is known to have lists of.
     pub(crate) fn known(&self) -> &Known {
         &self.known
     }
@@ -119,7 +119,8 @@ impl Mix {
     }
 }
 
-/// Ids that are known to have been sold: a 404 for one of them is wrong.
+/// Ids that the server is known to have lists of: a 404 for one of them is wrong. Those that were sold a moment ago
+/// are not among them: an answer may be that much behind.
 #[derive(Debug)]
 pub(crate) struct Known {
     stores: Bits,
@@ -131,10 +132,20 @@ impl Known {
         Self { stores: Bits::new(stores), items: Bits::new(items) }
     }
 
+    /// `basket` is known to show, or is waited for before anything is asked.
     pub(crate) fn sold(&self, basket: &Basket) {
         self.stores.set(u64::from(basket.store.0));
         for line in basket.lines.iter().filter(|line| line.quantity > 0) {
             self.items.set(line.item.0);
+        }
+    }
+
+    /// A request was answered as the contract has it.
+    pub(crate) fn answered(&self, request: &Request) {
+        match request {
+            Request::StoreItems(store) => self.stores.set(u64::from(store.0)),
+            Request::ItemStores(item) => self.items.set(item.0),
+            Request::Post(_) | Request::Bulk(_) => {}
         }
     }
 
@@ -228,7 +239,7 @@ pub(crate) struct Tape {
 
 /// The most days that the dates of requests in flight lie apart: one less than the least lateness a
 /// server allows by default.
-const DAYS_APART: i32 = 1;
+pub(crate) const DAYS_APART: i32 = 1;
 
 impl Tape {
     /// `bulk` purchases in a request; 0: one, by the call of the existing clients.
@@ -305,11 +316,12 @@ pub(crate) enum Source {
 }
 
 impl Source {
-    /// A store that purchases will be of.
-    pub(crate) fn first_store(&self) -> StoreId {
+    /// Store and date of a purchase that will be sent; `None` if there is none.
+    pub(crate) fn sample(&self) -> Option<(StoreId, BusinessDate)> {
         match self {
-            Self::Mix(_) | Self::Day(_) => StoreId(1),
-            Self::Tape(tape) => tape.baskets.first().map_or(StoreId(1), |basket| basket.store),
+            Self::Mix(mix) => Some((StoreId(1), mix.date)),
+            Self::Day(day) => Some((StoreId(1), day.plan.date())),
+            Self::Tape(tape) => tape.baskets.first().map(|basket| (basket.store, basket.date)),
         }
     }
 }

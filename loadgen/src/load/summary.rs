@@ -339,12 +339,22 @@ pub struct Verdict {
 pub struct VerificationSummary {
     /// Answers compared.
     pub answers: u64,
+    /// Of those, the ones that had to be a list with something in it; `None` in a summary of a build that did not
+    /// count them.
+    pub lists: Option<u64>,
     /// Answers that differ.
     pub differences: u64,
     /// The first of them, in words.
     pub shown: Vec<String>,
     /// Whether all that was acknowledged could be compared, and if not, why.
     pub remarks: Vec<String>,
+}
+
+impl VerificationSummary {
+    /// Whether it says nothing for the server: answers differ, or there was nothing to compare.
+    pub fn failed(&self) -> bool {
+        self.differences > 0 || self.lists == Some(0)
+    }
 }
 
 /// What was measured in a span of time.

@@ -39,6 +39,9 @@ pub(crate) fn verdicts(
     if let Some(text) = delayed(own, total) {
         say(Severity::Note, text);
     }
+    if let Some(text) = waited(arrivals) {
+        say(Severity::Note, text);
+    }
     if let Some(text) = shared(own) {
         say(Severity::Note, text);
     }
@@ -93,6 +96,20 @@ fn missed(arrivals: Option<&ArrivalSummary>) -> Option<String> {
     })
 }
 
+/// Arrivals that waited for a client: either the server was slower than the rate, or the clients were too few.
+fn waited(arrivals: Option<&ArrivalSummary>) -> Option<String> {
+    let arrivals = arrivals.filter(|arrivals| arrivals.clock_p99 <= TIMER_RESOLUTION)?;
+    let share = arrivals.late as f64 / (arrivals.due as f64).max(1.0);
+    (share > MISSED).then(|| {
+        format!(
+            "{} of the arrivals waited for a client to be free (99 of 100 at most {:.0} ms), and response times \
+             contain that: the server does not keep up with the rate, or more --clients are needed for it.",
+            percent(share),
+            arrivals.delay_p99
+        )
+    })
+}
+
 fn waited_for_csv(own: &OwnSummary, wall_seconds: f64) -> Option<String> {
     let share = own.csv_wait_seconds / (wall_seconds * own.threads as f64).max(f64::EPSILON);
     (share > CSV_WAIT).then(|| {
@@ -105,7 +122,8 @@ fn waited_for_csv(own: &OwnSummary, wall_seconds: f64) -> Option<String> {
     })
 }
 
-fn delayed(own: &OwnSummary, total: &KindTotals) -> Option<String> {
+/// Timers that were late, where that matters beside the response times.
+pub(crate) fn delayed(own: &OwnSummary, total: &KindTotals) -> Option<String> {
     let large = own.timer_p99 > TIMER_RESOLUTION
         && own.timer_p99 > total.latency.p99 * DELAY_SHARE
         && total.latency.count > 0;
@@ -118,7 +136,8 @@ fn delayed(own: &OwnSummary, total: &KindTotals) -> Option<String> {
     })
 }
 
-fn shared(own: &OwnSummary) -> Option<String> {
+/// A machine that had no time left.
+pub(crate) fn shared(own: &OwnSummary) -> Option<String> {
     let machine = own.machine_share.filter(|&share| share > MACHINE_SATURATED)?;
     Some(if own.shared_machine {
         format!(
@@ -207,19 +226,39 @@ mod tests {
         assert!(said(&remote).1.contains("something else runs there"));
     }
 
-    #[test]
-    fn arrivals_never_sent_are_no_success_of_the_server() {
-        let arrivals = ArrivalSummary {
+    fn arrivals() -> ArrivalSummary {
+        ArrivalSummary {
             due: 1000,
             late: 0,
-            dropped: 20,
+            dropped: 0,
             delay_p99: 0.0,
             delay_max: 0.0,
             clock_p99: 0.0,
             clock_max: 0.0,
-        };
-        let verdict = verdicts(&own(), &total(), Some(&arrivals), 10.0).remove(0);
-        assert_eq!(verdict.severity, Severity::Bad);
-        assert!(verdict.text.contains("20 of 1000"), "{}", verdict.text);
+        }
+    }
+
+    fn said_of(arrivals: &ArrivalSummary) -> (Severity, String) {
+        let verdict = verdicts(&own(), &total(), Some(arrivals), 10.0).remove(0);
+        (verdict.severity, verdict.text)
+    }
+
+    #[test]
+    fn arrivals_never_sent_are_no_success_of_the_server() {
+        assert_eq!(said_of(&arrivals()).0, Severity::Good);
+        let (severity, text) = said_of(&ArrivalSummary { dropped: 20, ..arrivals() });
+        assert_eq!(severity, Severity::Bad);
+        assert!(text.contains("20 of 1000"), "{text}");
+    }
+
+    #[test]
+    fn arrivals_that_waited_for_a_client_are_told() {
+        let late = ArrivalSummary { late: 900, delay_p99: 3000.0, ..arrivals() };
+        let (severity, text) = said_of(&late);
+        assert_eq!(severity, Severity::Note);
+        assert!(text.contains("90 %") && text.contains("--clients"), "{text}");
+        let (severity, text) = said_of(&ArrivalSummary { clock_p99: 30.0, ..late });
+        assert_eq!(severity, Severity::Bad);
+        assert!(text.contains("own clock"), "{text}");
     }
 }

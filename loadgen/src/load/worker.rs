@@ -205,6 +205,14 @@ async fn heartbeat(state: &State) {
     }
 }
 
+/// Resolves at `time`; never if there is none.
+pub(crate) async fn passed(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
 struct VirtualClient {
     state: Rc<State>,
     connection: Connection,
@@ -228,7 +236,7 @@ impl VirtualClient {
                     sent * u64::from(shared.clients) + u64::from(self.number)
                 }
             };
-            let Some(request) = self.next(number, sent).await else { return };
+            let Some(request) = self.next(number, sent, shared.window.end).await else { return };
             let pause = self.send(&request, number, Instant::now()).await;
             if let Some(pause) = pause.filter(|_| shared.heed_retry_after) {
                 tokio::select! {
@@ -252,7 +260,7 @@ impl VirtualClient {
                 state.recorder.borrow_mut().unsent(due);
                 continue;
             }
-            match self.next(number, 0).await {
+            match self.next(number, 0, shared.give_up).await {
                 Some(request) => {
                     self.send(&request, number, due).await;
                 }
@@ -261,9 +269,9 @@ impl VirtualClient {
         }
     }
 
-    /// Request `number`, after `sent` that this client has sent; `None` after the last, and when the run
-    /// is ended.
-    async fn next(&mut self, number: u64, sent: u64) -> Option<Request> {
+    /// Request `number`, after `sent` that this client has sent; `None` after the last, when the run is ended, and
+    /// when there is none by `until`.
+    async fn next(&mut self, number: u64, sent: u64, until: Option<Instant>) -> Option<Request> {
         let next = async {
             match &*self.state.shared.source {
                 Source::Mix(mix) => Some(mix.request(number)),
@@ -275,6 +283,7 @@ impl VirtualClient {
             biased;
             next = next => next,
             _ = self.stop.wait_for(|&stop| stop) => None,
+            () = passed(until) => None,
         }
     }
 
@@ -292,8 +301,8 @@ impl VirtualClient {
         self.state.ledger.borrow_mut().note(request, &answer);
         match &*shared.source {
             Source::Mix(mix) => {
-                if let (Request::Post(basket), true) = (request, answer.outcome.is_success()) {
-                    mix.known().sold(basket);
+                if answer.outcome.is_success() {
+                    mix.known().answered(request);
                 }
             }
             Source::Tape(tape) => tape.ended(number),

@@ -10,7 +10,7 @@ use super::{
     report::{profile, say},
     svg::{self, Axis, Drawing, Mark, Plot, Scale, Series},
 };
-use crate::load::{Severity, Summary};
+use crate::load::{Severity, Summary, VerificationSummary, verdict};
 
 /// Runs that repeat each other.
 struct Group<'a> {
@@ -94,10 +94,17 @@ impl Group<'_> {
             }
         };
         note(with(bad), "figures not of the server alone");
+        note(
+            with(|run| verdict::delayed(&run.own, &run.total).is_some()),
+            "timers of the generator were late by more than a quarter of the p99, which may be its own to that extent",
+        );
         note(with(|run| run.ended_early), "ended early");
         let differs =
-            |run: &Summary| run.verification.as_ref().is_some_and(|it| it.differences > 0);
-        note(with(differs), "answers differ from what was acknowledged");
+            |run: &Summary| run.verification.as_ref().is_some_and(VerificationSummary::failed);
+        note(
+            with(differs),
+            "answers differ from what was acknowledged, or there were none to compare",
+        );
         note(with(|run| run.thresholds.iter().any(|it| it.failed)), "a condition to fail held");
         remarks
     }
@@ -114,6 +121,18 @@ fn row(group: &Group<'_>) -> Vec<String> {
     let figures = FIGURES.iter().map(|figure| (figure.show)(group.median(figure.value)));
     let own = percent(group.median(|run| run.own.cpu_share));
     names.into_iter().chain(figures).chain([own]).collect()
+}
+
+/// What must be known about all of `runs`.
+fn general_remark(runs: &[Summary]) -> Option<String> {
+    let busy = runs.iter().filter(|run| verdict::shared(&run.own).is_some()).count();
+    (busy > 0).then(|| {
+        format!(
+            "In {busy} of {} runs the cores of the generator's machine, which may be the server's too, were busy nearly \
+             all of the time: each report says with what.",
+            runs.len()
+        )
+    })
 }
 
 /// A Markdown table of `runs`, with what must be known about them below it.
@@ -142,6 +161,9 @@ pub fn compare_markdown(runs: &[Summary]) -> String {
                 writeln!(markdown, "- {}, {} clients: {remark}.", group.name, group.clients);
         }
     }
+    if let Some(remark) = general_remark(runs) {
+        let _infallible = writeln!(markdown, "- {remark}");
+    }
     markdown
 }
 
@@ -154,6 +176,9 @@ pub fn compare_html(runs: &[Summary]) -> String {
             let text = format!("{}, {} clients: {remark}.", group.name, group.clients);
             body.push_str(&say(Severity::Note, &text));
         }
+    }
+    if let Some(remark) = general_remark(runs) {
+        body.push_str(&say(Severity::Note, &remark));
     }
     body.push_str(
         "<h2>Side by side</h2>\n<p class=\"dim\">Response times in ms, of all types of request \

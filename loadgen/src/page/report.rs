@@ -114,10 +114,10 @@ fn verdicts(summary: &Summary) -> String {
         html.push_str(&say(severity, &text));
     }
     if let Some(found) = &summary.verification {
-        let severity = match (found.differences, found.remarks.is_empty()) {
-            (0, true) => Severity::Good,
-            (0, false) => Severity::Note,
-            _ => Severity::Bad,
+        let severity = match (found.failed(), found.remarks.is_empty()) {
+            (true, _) => Severity::Bad,
+            (false, true) => Severity::Good,
+            (false, false) => Severity::Note,
         };
         let mut text = format!(
             "{} answers of the server were compared with an independent count of what it had \

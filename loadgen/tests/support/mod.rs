@@ -49,6 +49,10 @@ pub(crate) struct Behaviour {
     pub(crate) fate: Box<dyn Fn(usize) -> Fate + Send + Sync>,
     /// Whether answers say how far the stream is.
     pub(crate) positions: bool,
+    /// The longest list that may be asked for.
+    pub(crate) max_k: usize,
+    /// Whether a day closes when there is a purchase of a later one: what comes after that is not counted in it.
+    pub(crate) closes_days: bool,
     /// Whether a line of the bulk call is rejected.
     pub(crate) rejects: Box<dyn Fn(&Value) -> bool + Send + Sync>,
 }
@@ -59,6 +63,8 @@ impl Default for Behaviour {
             tamper: Box::new(|_, list| list),
             fate: Box::new(|_| Fate::Taken),
             positions: true,
+            max_k: usize::MAX,
+            closes_days: false,
             rejects: Box::new(|_| false),
         }
     }
@@ -71,6 +77,7 @@ struct State {
     keys: HashSet<String>,
     posts: usize,
     applied: u64,
+    newest_date: String,
     /// Stores in the order of their purchases.
     stores: Vec<u64>,
     /// Positions that GETs asked to wait for.
@@ -155,7 +162,7 @@ impl Fake {
             purchase["storeID"] = json!(parts[2].parse::<u64>().unwrap());
             purchase["date"] = json!(parts[6]);
             purchase["key"] = json!(headers["idempotency-key"].to_str().unwrap());
-            state.take(&purchase);
+            state.take(&purchase, self.behaviour.closes_days);
             (StatusCode::CREATED, String::new())
         };
         if fate == Fate::AnswerLost {
@@ -175,7 +182,7 @@ impl Fake {
             if (self.behaviour.rejects)(&purchase) {
                 rejected.push(json!({"line": number, "message": "not this one"}));
             } else {
-                state.take(&purchase);
+                state.take(&purchase, self.behaviour.closes_days);
                 accepted += 1;
             }
         }
@@ -193,6 +200,9 @@ impl Fake {
             _ => path.to_owned(),
         };
         let k = parameter("k").map_or(10, |k| k.parse().unwrap());
+        if k > self.behaviour.max_k {
+            return error(StatusCode::BAD_REQUEST, "k is out of range");
+        }
         let list = self.state.lock().unwrap().list(&format!("{counted}{date}"), k);
         let Some(list) = (self.behaviour.tamper)(path, list) else {
             return error(StatusCode::NOT_FOUND, "nobody has sent this id");
@@ -214,7 +224,7 @@ impl Fake {
 }
 
 impl State {
-    fn take(&mut self, purchase: &Value) {
+    fn take(&mut self, purchase: &Value, closes_days: bool) {
         if let Some(key) = purchase["key"].as_str()
             && !self.keys.insert(key.to_owned())
         {
@@ -222,6 +232,8 @@ impl State {
         }
         let store = purchase["storeID"].as_u64().unwrap();
         let date = purchase["date"].as_str().unwrap();
+        let late = closes_days && date < &*self.newest_date;
+        self.newest_date = date.max(&self.newest_date).to_owned();
         self.stores.push(store);
         self.applied += 1;
         for line in purchase["items"].as_array().unwrap() {
@@ -229,7 +241,7 @@ impl State {
             let item = id.as_u64().unwrap_or_else(|| id.as_str().unwrap().parse().unwrap());
             let quantity = line.get("numberOfItems:").unwrap_or(&line["numberOfItems"]);
             let quantity = quantity.as_u64().unwrap();
-            for date in ["", date] {
+            for date in ["", date].into_iter().take(if late { 1 } else { 2 }) {
                 self.add(format!("/v1/stores/{store}/top-items{date}"), item, quantity);
                 self.add(format!("/v1/items/{item}/top-stores{date}"), store, quantity);
                 self.add(format!("/v1/top-items{date}"), item, quantity);
