@@ -127,6 +127,31 @@ class Running:
                 if file != f"{running.directory}/output":
                     self.assertTrue(file.startswith(places), f"{running.pod.name} writes {file}")
 
+    def test_8_the_gateway_answers_errors_in_their_form(self):
+        """Also where nginx itself has to say no; how much is too much, ingest says."""
+        bulk = {**TOKEN, "Content-Type": "application/x-ndjson"}
+        for place in self.gateways():
+            for status, method, path, headers, body, words in (
+                (400, "GET", "/%zz", {}, None, "not a valid HTTP request"),
+                (404, "GET", "/.gateway/error", {}, None, "no such path"),
+                (405, "TRACE", "/", {}, None, "use GET, HEAD or POST"),
+                (413, "POST", "/v1/purchases", bulk, b" " * ((16 << 20) + 1), "larger than 16777216 bytes"),
+                (414, "GET", f"/{'a' * 9000}", {}, None, "shorten it"),
+                (431, "GET", "/", {"A": "a" * 9000}, None, "fewer or shorter"),
+                (501, "POST", "/v1/purchases", {"Transfer-Encoding": "gzip"}, None, "only chunked"),
+            ):
+                with self.subTest(status=status):
+                    self.assert_error(get(*place, path, headers, method, body), status, words)
+
+    def gateways(self):
+        return [(r.address, r.pod.port("http")) for r in self.system.of("gateway") if r.process]
+
+    def assert_error(self, answer, status, words):
+        self.assertEqual((answer[0], answer[1]["Content-Type"]), (status, "application/json"), answer[2])
+        error = json.loads(answer[2])
+        self.assertEqual(list(error), ["message"])
+        self.assertIn(words, error["message"])
+
     def test_8_setup_may_be_repeated(self):
         for running in self.system.of("setup"):
             if self.system.fluvio:
@@ -155,6 +180,10 @@ class Running:
             left = grace - (time.monotonic() - started)
             self.assertEqual(running.process.wait(left), 0, f"{running.pod.name}: {running.output()}")
 
+    def test_9_then_the_gateway_says_that_nobody_answers(self):
+        for place in self.gateways():
+            self.assert_error(get(*place, "/v1/top-items"), 502, "try again later")
+
 
 class Kind(Running, unittest.TestCase):
     overlay = "kind-full"
@@ -176,7 +205,8 @@ class KindTls(Running, unittest.TestCase):
                     connection.request("GET", "/v1/top-items")
                     # nginx says 400, rustls closes.
                     with contextlib.suppress(http.client.HTTPException, OSError):
-                        self.assertEqual(connection.getresponse().status, 400)
+                        answer = connection.getresponse()
+                        self.assert_error((answer.status, answer.headers, answer.read().decode()), 400, "use https")
 
 
 @unittest.skipUnless(shutil.which("fluvio-run"), "no fluvio-run")

@@ -40,7 +40,7 @@ pub(crate) struct Chain {
     kind: IndexKind,
     /// Per slot, the least total of an entity, before or after a change, that makes it dirty.
     bounds: Box<[AtomicU64]>,
-    /// Raised whenever a list may have changed.
+    /// Raised whenever a list may have changed, or is not kept up to date any more.
     version: AtomicU64,
     /// The latest event time of any flush taken in, in milliseconds.
     clock: AtomicI64,
@@ -129,9 +129,12 @@ impl Chain {
     }
 
     /// Forgets the lists of all dates. Done with each new business date, this bounds how many there
-    /// are, and for how long a list that nobody reads any more is kept up to date.
+    /// are, and for how long a list that nobody reads any more is kept up to date. Writers keep silent about a
+    /// forgotten list, so what was answered of it is no answer any more.
     pub(crate) fn forget_days(&self) {
-        self.state.lock().days.clear();
+        let mut state = self.state.lock();
+        state.days.clear();
+        self.version.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Forgets all lists and the time: the next reader has to scan, and goes by the progress of the

@@ -20,8 +20,16 @@ struct Turn {
     step: Step,
     /// Which of the calls so far come again.
     replay: Vec<usize>,
-    /// Whether somebody reads after it.
-    read: bool,
+    read: Read,
+}
+
+/// What is read after a turn. The view keeps up to date, and has told, only what somebody reads.
+#[derive(Debug, Clone, Copy)]
+enum Read {
+    Nothing,
+    Everything,
+    /// The lists of the chain of one date, so many days before the newest.
+    ChainDay(i32),
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -39,7 +47,11 @@ fn turn() -> impl Strategy<Value = Turn> {
         0..partitions().get() as usize,
         (collection::vec(event(), 0..40), days, collection::vec(event(), 0..15), any::<u64>()),
         collection::vec(0_usize..60, 0..6),
-        any::<bool>(),
+        prop_oneof![
+            2 => Just(Read::Nothing),
+            1 => Just(Read::Everything),
+            2 => (0..=LATENESS).prop_map(Read::ChainDay),
+        ],
     )
         .prop_map(|(partition, (before, turn, after, choices), replay, read)| Turn {
             partition,
@@ -82,6 +94,13 @@ fn check(view: &View, truths: &[Truth]) {
     }
 }
 
+fn check_chain_day(view: &View, truths: &[Truth], back: i32) {
+    let date = newest(truths).map(|newest| newest.plus_days(-back));
+    for subject in [Subject::TopItems, Subject::TopStores] {
+        check_list(view, truths, subject, WindowKind::Day, date);
+    }
+}
+
 fn check_list(
     view: &View,
     truths: &[Truth],
@@ -92,6 +111,8 @@ fn check_list(
     let k = 1 + (date.map_or(0, BusinessDate::days) % 3) as u32;
     let query = Query { subject, kind, date, k, format: Format::Legacy };
     let now = Timestamp::from_millis(0).unwrap();
+    // First, for it may be one rendered before; reading the list may bring it up to date.
+    let answer = view.answer(&query, now);
     let read = view.list(&query, now);
     let newest = newest(truths);
     let kept = |date: BusinessDate| {
@@ -141,7 +162,7 @@ fn check_list(
         .iter()
         .map(|(id, count)| format!("{{\"{name}\":{id},\"numberOfItems\":{count}}}"))
         .collect();
-    let answer = view.answer(&query, now).unwrap();
+    let answer = answer.unwrap();
     assert_eq!(answer.body(), format!("{{\"stores\":[{}]}}", rows.join(",")), "{query:?}");
     assert_eq!(answer.as_of(), &list.as_of);
 }
@@ -164,8 +185,10 @@ proptest! {
                 call.make(&mut writers[p]);
                 told[p].push_front(call);
             }
-            if turn.read {
-                check(&view, &truths);
+            match turn.read {
+                Read::Nothing => {}
+                Read::Everything => check(&view, &truths),
+                Read::ChainDay(back) => check_chain_day(&view, &truths, back),
             }
         }
         check(&view, &truths);
@@ -204,6 +227,31 @@ fn a_date_closed_in_some_partitions_goes_on_in_the_others() {
     }
     flush(&mut truths, 1, &step(vec![sale(1, 0, 200)], 3, Vec::new()));
     check(&view, &truths);
+}
+
+/// The list of a date that is still open goes on when another partition begins with a later date, which closes
+/// none: what was answered before is not the answer any more.
+#[test]
+fn an_open_date_goes_on_after_a_later_one_has_come() {
+    for read_between in [false, true] {
+        let (view, mut writers, _) = ready_view();
+        let mut truths = vec![Truth::new(); writers.len()];
+        let mut flush = |truths: &mut [Truth], p: usize, item, quantity| {
+            let store = store_of(Partition(p as u32)).0;
+            let sale = Event::Sale { store, item, quantity, back: 0 };
+            let step = Step { before: vec![sale], turn: 0, after: Vec::new(), choices: 4 };
+            tell(&truths[p].step(&step), &mut writers[p]);
+        };
+        flush(&mut truths, 0, 1, 6);
+        check_chain_day(&view, &truths, 0);
+        truths[1].progress.newest_date = Some(common::base_date().plus_days(1));
+        flush(&mut truths, 1, 2, 1);
+        if read_between {
+            check_chain_day(&view, &truths, 0);
+        }
+        flush(&mut truths, 0, 1, 7);
+        check_chain_day(&view, &truths, 1);
+    }
 }
 
 /// A run of the core that starts again from an older state is followed until it has caught up.
