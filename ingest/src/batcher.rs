@@ -78,6 +78,8 @@ struct Progress {
 #[derive(Debug)]
 struct Pending {
     rest: std::vec::IntoIter<Purchase>,
+    /// Whether some are in a batch.
+    begun: bool,
     done: oneshot::Sender<Offset>,
 }
 
@@ -156,6 +158,12 @@ impl Batcher {
 
     async fn append_batch(&mut self, progress: &mut Progress) -> Result<(), AppendError> {
         self.keep_pace(progress).await;
+        let abandoned = progress.skip_abandoned();
+        self.depth.release(abandoned);
+        self.metrics.abandoned.inc_by(abandoned);
+        if progress.backlog.is_empty() {
+            return Ok(());
+        }
         let (batch, served) = progress.next_batch(self.producer, &self.limits);
         let purchases = batch.purchases.len() as u64;
         let lines = batch.purchases.iter().map(|p| p.lines.len() as u64).sum();
@@ -213,7 +221,20 @@ impl Batcher {
 impl Progress {
     fn push(&mut self, submission: Submission) {
         let Submission { purchases, done } = submission;
-        self.backlog.push_back(Pending { rest: purchases.into_iter(), done });
+        self.backlog.push_back(Pending { rest: purchases.into_iter(), begun: false, done });
+    }
+
+    /// Leaves out what nobody waits for any more, unless some of it is in the log already; gives how many purchases
+    /// that is. Whoever sent them was told that they may not have been taken, or has gone: taking them now would only
+    /// make others wait, and count twice what is sent again without a key.
+    fn skip_abandoned(&mut self) -> u64 {
+        let mut abandoned = 0;
+        self.backlog.retain(|pending| {
+            let skip = !pending.begun && pending.done.is_closed();
+            abandoned += if skip { pending.rest.len() as u64 } else { 0 };
+            !skip
+        });
+        abandoned
     }
 
     /// Takes a batch off the front of the backlog, and those who get their answer with it.
@@ -232,6 +253,7 @@ impl Progress {
                 purchases.push(purchase);
             }
             if pending.rest.len() > 0 {
+                pending.begun |= !purchases.is_empty();
                 break;
             }
             served.extend(self.backlog.pop_front().map(|pending| pending.done));
@@ -314,6 +336,19 @@ mod tests {
         let mut progress = progress(&[1, 1, 5, 2]);
         let got = batches(&mut progress, &limits(3, usize::MAX));
         assert_eq!(got, [(vec![0, 1, 2], 2), (vec![3, 4, 5], 0), (vec![6, 7, 8], 2)]);
+    }
+
+    #[test]
+    fn what_nobody_waits_for_is_left_out_unless_it_is_begun() {
+        let mut progress = progress(&[1, 4, 2, 3]);
+        let (done, waits) = oneshot::channel();
+        progress.backlog[0].done = done;
+        assert_eq!(progress.next_batch(ProducerId(1), &limits(2, usize::MAX)).1.len(), 1);
+        // All others have gone, but one of the four is in the log.
+        assert_eq!(progress.skip_abandoned(), 2 + 3);
+        let got = batches(&mut progress, &limits(10, usize::MAX));
+        assert_eq!(got, [(vec![2, 3, 4], 1)]);
+        drop(waits);
     }
 
     #[test]

@@ -9,7 +9,7 @@ import signal
 import time
 import unittest
 
-from load import JSON, TOKEN, Load, today
+from load import JSON, NDJSON, Load, today
 from manifests import Manifests
 from system import SECURE, System, can_contain, eventually, get
 
@@ -37,10 +37,12 @@ class Running:
         running = self.system.of(component)[0]
         return running.address, running.pod.port(port)
 
+    def gateways(self):
+        return [(r.address, r.pod.port("http")) for r in self.system.of("gateway") if r.process]
+
     def way_in(self):
         """Where POSTs and GETs go."""
-        gateways = [r for r in self.system.of("gateway") if r.process]
-        if gateways and self.system.fluvio:
+        if self.gateways() and self.system.fluvio:
             return self.place("gateway"), self.place("gateway")
         # Without a cluster each role has data of its own.
         return self.place("ingest"), self.place("query" if self.system.fluvio else "ingest")
@@ -129,22 +131,18 @@ class Running:
 
     def test_8_the_gateway_answers_errors_in_their_form(self):
         """Also where nginx itself has to say no; how much is too much, ingest says."""
-        bulk = {**TOKEN, "Content-Type": "application/x-ndjson"}
         for place in self.gateways():
             for status, method, path, headers, body, words in (
                 (400, "GET", "/%zz", {}, None, "not a valid HTTP request"),
                 (404, "GET", "/.gateway/error", {}, None, "no such path"),
                 (405, "TRACE", "/", {}, None, "use GET, HEAD or POST"),
-                (413, "POST", "/v1/purchases", bulk, b" " * ((16 << 20) + 1), "larger than 16777216 bytes"),
+                (413, "POST", "/v1/purchases", NDJSON, b" " * ((16 << 20) + 1), "larger than 16777216 bytes"),
                 (414, "GET", f"/{'a' * 9000}", {}, None, "shorten it"),
                 (431, "GET", "/", {"A": "a" * 9000}, None, "fewer or shorter"),
                 (501, "POST", "/v1/purchases", {"Transfer-Encoding": "gzip"}, None, "only chunked"),
             ):
                 with self.subTest(status=status):
                     self.assert_error(get(*place, path, headers, method, body), status, words)
-
-    def gateways(self):
-        return [(r.address, r.pod.port("http")) for r in self.system.of("gateway") if r.process]
 
     def assert_error(self, answer, status, words):
         self.assertEqual((answer[0], answer[1]["Content-Type"]), (status, "application/json"), answer[2])

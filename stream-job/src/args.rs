@@ -54,8 +54,9 @@ pub struct WindowArgs {
     )]
     pub windows: Vec<WindowKind>,
 
-    /// Length of the top lists; the greatest `k` that can be asked for; a change later takes --rebuild
-    #[arg(long, env = "TOPLINE_MAX_K", default_value_t = 100)]
+    /// Length of the top lists, 10 to 1000; the greatest `k` that can be asked for; a change later takes --rebuild
+    #[arg(long, env = "TOPLINE_MAX_K", default_value_t = 100,
+        value_parser = clap::value_parser!(u32).range(10..=i64::from(Config::MAX_K)))]
     pub max_k: u32,
 
     /// How far the watermark trails the greatest event time seen

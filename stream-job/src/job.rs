@@ -4,6 +4,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, atomic::AtomicU64},
     thread,
+    time::Duration,
 };
 
 use log::{AppendError, Bounds, Log, ReadError};
@@ -12,6 +13,8 @@ use telemetry::JobMetrics;
 use tokio::{
     runtime::Handle,
     sync::{mpsc, watch},
+    task::JoinHandle,
+    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -55,10 +58,16 @@ pub enum JobError {
     /// A mistake in the job itself.
     #[error("the worker of partition {0} has panicked; the log above says where")]
     Panicked(Partition),
+    /// A mistake in what trims the stream.
+    #[error("the task that trims the stream has panicked; the log above says where")]
+    TrimmingPanicked,
     /// The system gives no thread.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] std::io::Error),
 }
+
+/// How long the others may take to stop after one has failed.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// The job, with its checkpoints open and checked against the stream.
 pub struct Job {
@@ -186,7 +195,8 @@ impl Job {
     /// Runs until `shutdown`, then saves last checkpoints.
     ///
     /// # Errors
-    /// [`JobError`] as soon as a worker fails; the others have been stopped then.
+    /// [`JobError`] soon after a worker, or what trims the stream, fails. The others have been stopped then, but for
+    /// those that wait for a part of the stream that does not answer.
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), JobError> {
         let stop = shutdown.child_token();
         let assigned = std::mem::take(&mut self.assigned);
@@ -194,8 +204,9 @@ impl Job {
         let trimming =
             retention::trim(self.log.clone(), saved, self.config.retention, stop.clone());
         let trimming = tokio::spawn(trimming);
-        let (done, mut ended) = mpsc::channel(2 * assigned.len() + 1);
+        let (done, mut ended) = mpsc::channel(2 * assigned.len() + 2);
         let (mut outcome, idle) = (Ok(()), assigned.is_empty());
+        tokio::spawn(tell_failure(trimming, done.clone()));
         for assigned in assigned {
             if let Err(error) = self.start(assigned, &stop, &done) {
                 stop.cancel();
@@ -209,9 +220,16 @@ impl Job {
         while let Some(ended) = ended.recv().await {
             stop.cancel();
             outcome = outcome.and(ended);
+            if outcome.is_err() {
+                break;
+            }
         }
         stop.cancel();
-        outcome.and(trimming.await.unwrap_or(Ok(())))
+        let others = async { while ended.recv().await.is_some() {} };
+        if timeout(GRACE, others).await.is_err() {
+            tracing::warn!("some workers wait for the stream, and are left behind");
+        }
+        outcome
     }
 
     /// Starts the worker of a partition, and its publisher if there are topics for it.
@@ -261,6 +279,17 @@ impl Job {
         };
         restorer.then(task(partition, done, |runtime, state| worker.run(state?, runtime)));
         Ok(())
+    }
+}
+
+/// Says so if trimming has failed.
+async fn tell_failure(
+    trimming: JoinHandle<Result<(), JobError>>,
+    done: mpsc::Sender<Result<(), JobError>>,
+) {
+    let outcome = trimming.await.unwrap_or(Err(JobError::TrimmingPanicked));
+    if outcome.is_err() && done.send(outcome).await.is_err() {
+        tracing::debug!("nobody waits for the trimming");
     }
 }
 

@@ -1,4 +1,4 @@
-//! The log is trimmed behind the checkpoints, and never past them.
+//! The log is trimmed behind the checkpoints, and never past them; if it cannot be, the job ends.
 
 mod common;
 
@@ -6,14 +6,14 @@ use std::{
     ops::Range,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use bytes::Bytes;
 use common::{answers_of, append, config, partitions, sale, start};
-use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, future, future::BoxFuture};
 use log::{AppendError, Bounds, Log, MemoryLog, ReadError, Record, Retention, TrimError};
 use model::{Offset, Partition, PartitionCount};
 use stream_job::{JobConfig, RetentionConfig};
@@ -23,6 +23,10 @@ use stream_job::{JobConfig, RetentionConfig};
 struct Counting {
     inner: Arc<MemoryLog>,
     trims: AtomicU64,
+    /// Whether it can be trimmed no more.
+    broken: AtomicBool,
+    /// A partition that gives nothing.
+    silent: Option<Partition>,
 }
 
 impl Log for Counting {
@@ -44,6 +48,9 @@ impl Log for Counting {
         from: Offset,
         max_bytes: usize,
     ) -> BoxFuture<'static, Result<Vec<Record>, ReadError>> {
+        if self.silent == Some(partition) {
+            return future::pending().boxed();
+        }
         self.inner.read(partition, from, max_bytes)
     }
 
@@ -56,6 +63,10 @@ impl Log for Counting {
         partition: Partition,
         retention: Retention,
     ) -> BoxFuture<'static, Result<Bounds, TrimError>> {
+        if self.broken.load(Ordering::SeqCst) {
+            let detail = "its checksum is wrong".to_owned();
+            return future::err(TrimError::Corrupt { file: "log".into(), detail }).boxed();
+        }
         let trimmed = self.inner.trim(partition, retention);
         self.trims.fetch_add(1, Ordering::SeqCst);
         trimmed
@@ -63,8 +74,17 @@ impl Log for Counting {
 }
 
 impl Counting {
+    fn with(count: u32) -> Self {
+        Self {
+            inner: MemoryLog::new(partitions(count)),
+            trims: AtomicU64::new(0),
+            broken: AtomicBool::new(false),
+            silent: None,
+        }
+    }
+
     fn new() -> Arc<Self> {
-        Arc::new(Self { inner: MemoryLog::new(partitions(1)), trims: AtomicU64::new(0) })
+        Arc::new(Self::with(1))
     }
 
     async fn sell(&self, sequences: Range<u64>) {
@@ -131,4 +151,28 @@ async fn only_what_a_checkpoint_has_is_trimmed() {
     let whole = Counting::new();
     whole.sell(0..40).await;
     assert!(answers == answers_of(whole).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_cannot_be_trimmed_ends_the_job() {
+    let home = tempfile::tempdir().unwrap();
+    let log = Counting::new();
+    log.sell(0..20).await;
+    let mut running = start(eager(config(home.path())), log.clone()).unwrap();
+    running.caught_up().await.unwrap();
+    log.broken.store(true, Ordering::SeqCst);
+    let error = running.failure().await.to_string();
+    assert!(error.contains("its checksum is wrong"), "{error}");
+}
+
+/// Other workers may wait for what never comes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_is_told_though_a_worker_waits_for_the_stream() {
+    let home = tempfile::tempdir().unwrap();
+    let log = Arc::new(Counting { silent: Some(Partition(1)), ..Counting::with(2) });
+    log.sell(0..20).await;
+    append(&*log, 1, sale(0, 1, 1, 1)).await;
+    log.broken.store(true, Ordering::SeqCst);
+    let error = start(eager(config(home.path())), log).unwrap().failure().await.to_string();
+    assert!(error.contains("its checksum is wrong"), "{error}");
 }

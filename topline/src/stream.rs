@@ -245,6 +245,10 @@ impl StreamEnd for End {
     fn next_offset(&self, partition: Partition) -> Offset {
         self.0.bounds(partition).next
     }
+
+    fn unconfirmed(&self, partition: Partition) -> Duration {
+        self.0.unconfirmed(partition)
+    }
 }
 
 /// Tells the metrics of the log's commits.

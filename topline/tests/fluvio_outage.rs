@@ -35,6 +35,13 @@ fn taken(role: &Server) -> (Duration, f64) {
     (role.cpu_time(), role.metric("process_resident_memory_bytes", &[]))
 }
 
+/// How old the oldest answers of `query` are at most, in seconds.
+fn lag(query: &Server) -> f64 {
+    let partition = |p| format!("partition=\"{p}\"");
+    let lags = (0..4).map(|p| query.metric("topline_view_lag_seconds", &[&partition(p)]));
+    lags.fold(0.0, f64::max)
+}
+
 #[test]
 fn an_outage_costs_little() {
     let Some(mut cluster) = TestCluster::start(2) else { return };
@@ -57,7 +64,11 @@ fn an_outage_costs_little() {
         assert!(share < MOST_CPU, "{name} takes {share} of a core");
         assert!(grown < MOST_GROWTH, "{name} has grown by {grown} bytes");
     }
+    // Nothing has been sold, but nobody could know.
+    let lag_then = lag(&query);
+    assert!(lag_then >= OUTAGE.as_secs_f64() / 2.0, "{lag_then} s");
     cluster.start_spu(0);
     eventually("all are taken again", || (probe(&ingest) == [201; 12]).then_some(()));
+    eventually("answers are current", || (lag(&query) < 5.0).then_some(()));
     assert!(ingest.is_ready() && worker.is_ready() && query.is_ready());
 }

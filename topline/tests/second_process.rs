@@ -37,7 +37,7 @@ fn other_settings_for_the_same_data_are_refused() {
     assert_eq!(server.terminate().status.code(), Some(0));
     for (args, reason) in [
         (["--partitions", "5"], "was created with 4 partitions, 5 were asked for"),
-        (["--max-k", "5"], "Run once with --rebuild"),
+        (["--max-k", "50"], "Run once with --rebuild"),
         (["--windows", "all,1h"], "Run once with --rebuild"),
     ] {
         let Err(refused) = Server::spawn(command(data.path(), &args)) else {
@@ -49,6 +49,6 @@ fn other_settings_for_the_same_data_are_refused() {
         assert!(refused.log.contains(&named), "{args:?}: {}", refused.log);
     }
     assert_eq!(Server::start(data.path(), &[]).terminate().status.code(), Some(0));
-    let rebuilt = Server::start(data.path(), &["--max-k", "5", "--rebuild"]);
+    let rebuilt = Server::start(data.path(), &["--max-k", "50", "--rebuild"]);
     assert_eq!(rebuilt.terminate().status.code(), Some(0));
 }

@@ -26,7 +26,7 @@ use crate::{
     link::Link,
     partition::{Part, Shared},
     reader::{Follower, Reader},
-    tail::{Tail, ask_bounds},
+    tail::{RECENT, Tail, ask_bounds},
 };
 
 /// Payload bytes queued in one partition beyond which an append is refused.
@@ -219,6 +219,11 @@ impl Log for FluvioLog {
 
     fn bounds(&self, partition: Partition) -> Bounds {
         self.handle(partition).shared.bounds()
+    }
+
+    fn unconfirmed(&self, partition: Partition) -> Duration {
+        let unconfirmed = self.handle(partition).shared.unconfirmed();
+        if unconfirmed > RECENT { unconfirmed } else { Duration::ZERO }
     }
 
     fn trim(

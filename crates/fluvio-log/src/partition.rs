@@ -1,5 +1,10 @@
 //! What is known of a partition, shared by those who append, read and watch.
 
+use std::{
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
 use log::Bounds;
 use model::{Offset, Partition};
 use parking_lot::Mutex;
@@ -19,6 +24,9 @@ pub(crate) enum Part {
 pub(crate) struct Shared {
     pub(crate) partition: Partition,
     bounds: watch::Sender<Bounds>,
+    began: Instant,
+    /// When the last question for the bounds was asked that was answered, in milliseconds since `began`.
+    confirmed: AtomicU64,
     /// Why each part cannot do its work for now.
     problems: Mutex<[Option<String>; 3]>,
     /// How often the leader could be asked for the bounds again, after it could not.
@@ -31,6 +39,8 @@ impl Shared {
         Self {
             partition,
             bounds: watch::Sender::new(none),
+            began: Instant::now(),
+            confirmed: AtomicU64::new(0),
             problems: Mutex::default(),
             recoveries: watch::Sender::new(0),
         }
@@ -56,6 +66,19 @@ impl Shared {
             *known = grown;
             news
         });
+    }
+
+    /// The bounds were so when they were asked for, at `asked` or after it.
+    pub(crate) fn confirm(&self, asked: Instant, told: Bounds) {
+        self.grow(told);
+        let since = asked.saturating_duration_since(self.began).as_millis() as u64;
+        self.confirmed.fetch_max(since, Relaxed);
+    }
+
+    /// How long ago the bounds were last known to be all there is.
+    pub(crate) fn unconfirmed(&self) -> Duration {
+        let confirmed = self.began + Duration::from_millis(self.confirmed.load(Relaxed));
+        confirmed.elapsed()
     }
 
     /// Changes when the leader could be asked for the bounds again, after it could not: a connection from before may

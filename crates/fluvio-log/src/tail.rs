@@ -1,6 +1,9 @@
 //! Follows the bounds of one partition, and finds out when its leader cannot be reached.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use fluvio_protocol::{link::ErrorCode, record::ReplicaKey};
 use fluvio_spu_schema::server::fetch_offset::FetchOffsetsRequest;
@@ -17,6 +20,9 @@ use crate::{
 
 /// Between two questions. Readers do not depend on them, only those who want to know how far the stream is.
 const INTERVAL: Duration = Duration::from_millis(250);
+
+/// What was asked for so long ago at most counts as known now: a few intervals.
+pub(crate) const RECENT: Duration = Duration::from_secs(1);
 
 pub(crate) fn replica(topic: &str, partition: u32) -> ReplicaKey {
     ReplicaKey::new(topic.to_owned(), partition)
@@ -49,10 +55,11 @@ impl Tail {
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         let follow = async {
             loop {
+                let asked = Instant::now();
                 match ask_bounds(&mut self.link).await {
                     Ok(bounds) => {
                         self.shared.works(Part::Tail, &mut self.back_off);
-                        self.shared.grow(bounds);
+                        self.shared.confirm(asked, bounds);
                         tokio::time::sleep(INTERVAL).await;
                     }
                     Err(error) => {

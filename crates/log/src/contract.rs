@@ -1,6 +1,6 @@
 //! What every backend promises.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -130,6 +130,13 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
 
     /// What the partition holds now; cheap.
     fn bounds(&self, partition: Partition) -> Bounds;
+
+    /// How long ago the bounds were last known to be all that the partition holds. Zero, but for a log that is
+    /// elsewhere and has not been heard of for more than a moment.
+    fn unconfirmed(&self, partition: Partition) -> Duration {
+        let _ = partition;
+        Duration::ZERO
+    }
 
     /// Trims; gives the bounds after it.
     ///

@@ -19,6 +19,8 @@ pub struct IngestMetrics {
     pub append_duration: Histogram,
     /// Appends repeated because the log had too much queued.
     pub append_retries: IntCounter,
+    /// Purchases left out because nobody waited any more.
+    pub abandoned: IntCounter,
     /// Empty batches appended.
     pub ticks: IntCounter,
     rejected: IntCounterVec,
@@ -39,6 +41,7 @@ impl IngestMetrics {
             batch_bytes: histogram(registry, names::INGEST_BATCH_BYTES, register::BYTES)?,
             append_duration: histogram(registry, names::INGEST_APPEND_DURATION, register::SECONDS)?,
             append_retries: counter(registry, names::INGEST_APPEND_RETRIES)?,
+            abandoned: counter(registry, names::INGEST_ABANDONED)?,
             ticks: counter(registry, names::INGEST_TICKS)?,
             rejected: counters(registry, names::INGEST_REJECTED, &["reason"])?,
             queue: gauges(registry, names::INGEST_QUEUE_PURCHASES, &["partition"])?,

@@ -55,6 +55,8 @@ metrics! {
         "Time from handing a batch to the log until it was durable, retries included.";
     INGEST_APPEND_RETRIES = "topline_ingest_append_retries_total",
         "Appends repeated because the log had too much queued.";
+    INGEST_ABANDONED = "topline_ingest_abandoned_total",
+        "Purchases left out of the log because nobody waited for them any more when their batch began.";
     INGEST_TICKS = "topline_ingest_ticks_total",
         "Empty batches appended to idle partitions so that time moves on.";
 

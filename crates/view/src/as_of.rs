@@ -13,7 +13,8 @@ pub struct AsOf {
     /// that have not seen a purchase do not hold it back; `None` if none has.
     pub watermark: Option<Timestamp>,
     /// At most so old is the answer: 0 if everything in the log is in it, else the time since the
-    /// append of the last batch that is. An upper bound, for the next batch came later.
+    /// append of the last batch that is. An upper bound, for the next batch came later. Of a log that is elsewhere,
+    /// at least the time since it was last heard of how far it is.
     pub lag: Duration,
 }
 

@@ -47,6 +47,12 @@ pub struct ViewConfig {
 pub trait StreamEnd: fmt::Debug + Send + Sync {
     /// Offset the next batch of the partition will get.
     fn next_offset(&self, partition: Partition) -> Offset;
+
+    /// How long ago it was last known that there is nothing from that offset on. Zero for a log of this process.
+    fn unconfirmed(&self, partition: Partition) -> Duration {
+        let _ = partition;
+        Duration::ZERO
+    }
 }
 
 /// All current top lists, in memory, readable while they change.
@@ -451,11 +457,12 @@ impl View {
     }
 
     fn lag_at(&self, partition: Partition, progress: &Progress, now: Timestamp) -> Duration {
+        let unconfirmed = self.end.unconfirmed(partition);
         if progress.next >= self.end.next_offset(partition) {
-            return Duration::ZERO;
+            return unconfirmed;
         }
         // Nothing applied: the log was empty when the view was made.
-        now.since(progress.append_time.unwrap_or(self.created))
+        unconfirmed.max(now.since(progress.append_time.unwrap_or(self.created)))
     }
 
     fn read(&self, query: &Query, mut reading: Reading) -> Result<(List, Source), ReadError> {

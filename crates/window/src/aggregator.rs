@@ -65,6 +65,20 @@ pub(crate) struct Days {
     pub(crate) closed_unsaved: Vec<Arc<FinalDay>>,
 }
 
+impl Days {
+    /// Drops the days up to `oldest`. What had not been flushed or saved yet, as while a long stream is replayed, need
+    /// not be any more.
+    fn drop_until(&mut self, oldest: BusinessDate) {
+        while let Some(day) = self.kept.first_entry().filter(|day| *day.key() <= oldest) {
+            self.dropped_unflushed.push(*day.key());
+            day.remove();
+        }
+        for unseen in [&mut self.closed_unflushed, &mut self.closed_unsaved] {
+            unseen.retain(|day| day.date > oldest);
+        }
+    }
+}
+
 /// What applying a batch did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Applied {
@@ -250,10 +264,11 @@ impl Aggregator {
         self.progress.next = offset.next();
     }
 
-    /// A tick moves event time on by as much as the append clock has moved.
+    /// A tick moves event time on by as much as the append clock has moved, but not past it: event time that a
+    /// purchase has set ahead stands until the append clock has come so far.
     fn tick(&mut self, appended: Timestamp) {
         if let (Some(clock), Some(before)) = (self.progress.clock, self.progress.append_time) {
-            self.advance_clock(clock.plus(appended.since(before)));
+            self.advance_clock(clock.plus(appended.since(before)).min(appended));
         }
     }
 
@@ -418,10 +433,7 @@ impl Aggregator {
             self.close_day(open);
         }
         let oldest = date.plus_days(-(self.config.day_retention_days as i32));
-        while let Some(day) = self.days.kept.first_entry().filter(|day| *day.key() <= oldest) {
-            self.days.dropped_unflushed.push(*day.key());
-            day.remove();
-        }
+        self.days.drop_until(oldest);
         closing.len() as u64
     }
 

@@ -99,7 +99,8 @@ pub struct Config {
     /// A business day closes when a date this many days later has been seen, 1 to
     /// [`Config::MAX_LATENESS_DAYS`]; so many days are open at once.
     pub lateness_days: u32,
-    /// A closed day is dropped when a date this many days later has been seen; at least the lateness.
+    /// A closed day is dropped when a date this many days later has been seen; from the lateness to
+    /// [`Config::MAX_RETENTION_DAYS`].
     pub day_retention_days: u32,
     /// An idempotency key is forgotten when the append time is this much later.
     pub key_retention: Duration,
@@ -133,8 +134,8 @@ pub enum ConfigError {
     /// `lateness_days` out of range.
     #[error("the allowed lateness is {0} days, it must be between 1 and {max}", max = Config::MAX_LATENESS_DAYS)]
     Lateness(u32),
-    /// `day_retention_days` below the lateness.
-    #[error("closed days are kept for {0} days, which is less than the allowed lateness")]
+    /// `day_retention_days` out of range.
+    #[error("days are kept for {0} days, it must be between the allowed lateness and {max}", max = Config::MAX_RETENTION_DAYS)]
     Retention(u32),
 }
 
@@ -143,6 +144,8 @@ impl Config {
     pub const MAX_K: u32 = 1000;
     /// The greatest `lateness_days`.
     pub const MAX_LATENESS_DAYS: u32 = 7;
+    /// The greatest `day_retention_days`: a hundred years.
+    pub const MAX_RETENTION_DAYS: u32 = 36_500;
 
     /// Checks the ranges.
     ///
@@ -161,7 +164,7 @@ impl Config {
         if !(1..=Self::MAX_LATENESS_DAYS).contains(&self.lateness_days) {
             return Err(ConfigError::Lateness(self.lateness_days));
         }
-        if self.day_retention_days < self.lateness_days {
+        if !(self.lateness_days..=Self::MAX_RETENTION_DAYS).contains(&self.day_retention_days) {
             return Err(ConfigError::Retention(self.day_retention_days));
         }
         Ok(())
@@ -223,6 +226,9 @@ impl Layout {
 
     /// The dates open when the newest date seen is `newest`, oldest first.
     pub fn open_dates(&self, newest: BusinessDate) -> impl Iterator<Item = BusinessDate> + use<> {
-        (0..self.lateness_days as i32).rev().map(move |back| newest.plus_days(-back))
+        let days = newest.days();
+        (0..self.lateness_days as i32)
+            .rev()
+            .filter_map(move |back| BusinessDate::from_days(days - back))
     }
 }

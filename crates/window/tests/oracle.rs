@@ -123,7 +123,8 @@ impl Oracle {
     fn apply(&mut self, offset: u64, batch: &Batch) {
         let time = batch.append_time.millis();
         if let (true, Some(clock), Some(before)) = (batch.is_tick(), self.clock, self.appended) {
-            self.clock = Some(clock + (time - before).max(0));
+            let moved = clock + (time - before).max(0);
+            self.clock = Some(moved.min(time).max(clock));
         }
         let now = self.appended.map_or(time, |before| before.max(time));
         self.appended = Some(now);
