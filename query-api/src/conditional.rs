@@ -1,4 +1,4 @@
-//! Conditional requests (RFC 9110, section 13).
+//! `If-None-Match` (RFC 9110, section 13.1.2). Other conditions are for changes, or go by dates, which lists have none of.
 
 use hyper::header::{HeaderMap, IF_NONE_MATCH};
 

@@ -8,6 +8,7 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream};
 use http_server::{HttpError, UntilDrain};
+use hyper::header::{HeaderMap, HeaderName};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     time::{MissedTickBehavior, interval},
@@ -43,18 +44,22 @@ impl Streams {
     }
 }
 
-/// The list as events. A question without an answer is answered as a plain GET is.
+/// The id of the event that a client had last.
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// The list as events. A question without an answer is answered as a plain GET is, and the stream begins with what
+/// the headers demand of a plain GET.
 pub(crate) async fn follow(
     handler: Arc<Handler>,
     query: Query,
-    last_event_id: Option<String>,
+    headers: &HeaderMap,
 ) -> Result<warp::reply::Response, HttpError> {
     let place = Arc::clone(&handler.streams.places).try_acquire_owned();
     let place = place.map_err(|_| status::too_many_streams())?;
-    handler.read(query).await?;
+    handler.demanded(query, headers).await?;
     let (events, mut receiver) = mpsc::channel(1);
     let counted = Counted::new(&handler.metrics.event_streams);
-    let known = last_event_id;
+    let known = headers.get(LAST_EVENT_ID).and_then(|id| Some(id.to_str().ok()?.to_owned()));
     tokio::spawn(Follower { handler, query, known, events, _place: (place, counted) }.run());
     let events = stream::poll_fn(move |cx| receiver.poll_recv(cx)).map(Ok::<_, Infallible>);
     let events = sse::keep_alive().interval(KEEP_ALIVE).stream(events);

@@ -50,7 +50,17 @@ impl Handler {
         query: Query,
         headers: HeaderMap,
     ) -> Result<Response<Bytes>, HttpError> {
-        let demands = Demands::parse(&headers)?;
+        let answer = self.demanded(query, &headers).await?;
+        Ok(respond(&answer, &headers))
+    }
+
+    /// The list, as new as the headers demand.
+    pub(crate) async fn demanded(
+        self: &Arc<Self>,
+        query: Query,
+        headers: &HeaderMap,
+    ) -> Result<Answer, HttpError> {
+        let demands = Demands::parse(headers)?;
         if let Some(position) = &demands.position {
             self.wait_for(position).await?;
         }
@@ -60,7 +70,7 @@ impl Handler {
         {
             return Err(status::too_old(answer.as_of().lag, limit));
         }
-        Ok(respond(&answer, &headers))
+        Ok(answer)
     }
 
     async fn wait_for(&self, position: &Position) -> Result<(), HttpError> {

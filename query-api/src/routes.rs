@@ -72,23 +72,22 @@ pub fn routes(view: Arc<View>, metrics: ViewMetrics, args: &Args) -> Routes {
 
 /// The lists of the native API as events.
 fn event_routes(handler: &Arc<Handler>) -> Routes {
-    let last_id = warp::sse::last_event_id::<String>();
-    let following = warp::query::<Pairs>().and(with(handler)).and(last_id);
+    let following = warp::query::<Pairs>().and(with(handler)).and(warp::header::headers_cloned());
     let store = warp::path!("v1" / "stores" / Store / "top-items" / "events")
         .and(following.clone())
-        .then(|store: Store, pairs, handler, last_id| {
-            follow_native(store_subject(store), pairs, handler, last_id)
+        .then(|store: Store, pairs, handler, headers| {
+            follow_native(store_subject(store), pairs, handler, headers)
         });
     let item = warp::path!("v1" / "items" / Item / "top-stores" / "events")
         .and(following.clone())
-        .then(|item: Item, pairs, handler, last_id| {
-            follow_native(item_subject(item), pairs, handler, last_id)
+        .then(|item: Item, pairs, handler, headers| {
+            follow_native(item_subject(item), pairs, handler, headers)
         });
     let top_items = warp::path!("v1" / "top-items" / "events").and(following.clone()).then(
-        |pairs, handler, last_id| follow_native(Ok(Subject::TopItems), pairs, handler, last_id),
+        |pairs, handler, headers| follow_native(Ok(Subject::TopItems), pairs, handler, headers),
     );
     let top_stores = warp::path!("v1" / "top-stores" / "events").and(following).then(
-        |pairs, handler, last_id| follow_native(Ok(Subject::TopStores), pairs, handler, last_id),
+        |pairs, handler, headers| follow_native(Ok(Subject::TopStores), pairs, handler, headers),
     );
     Routes::new("query")
         .get("/v1/stores/{storeID}/top-items/events", store)
@@ -142,10 +141,10 @@ async fn follow_native(
     subject: Result<Subject, HttpError>,
     pairs: Pairs,
     handler: Arc<Handler>,
-    last_event_id: Option<String>,
+    headers: HeaderMap,
 ) -> Result<warp::reply::Response, HttpError> {
     let query = native_query(subject?, &pairs, &handler)?;
-    follow(handler, query, last_event_id).await
+    follow(handler, query, &headers).await
 }
 
 fn native_query(

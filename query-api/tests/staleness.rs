@@ -26,6 +26,13 @@ async fn what_is_too_old_is_not_answered() {
         .0
         .parse()
         .unwrap();
+    // A stream of events begins with what is demanded, too.
+    let events =
+        server.get("/v1/stores/7/top-items/events").header("Topline-Max-Staleness", "1000");
+    assert_eq!(events.send().await.unwrap().status(), 503);
+    let later = server.get("/v1/stores/7/top-items/events").header("Topline-Wait-For", "99:1");
+    assert_eq!(later.send().await.unwrap().status(), 400);
+
     let patient = format!("{}", age + 3_600_000);
     let request = server.get("/v1/stores/7/top-items").header("Topline-Max-Staleness", patient);
     let body = request.send().await.unwrap().text().await.unwrap();

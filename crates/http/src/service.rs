@@ -11,8 +11,9 @@ use std::{
 };
 
 use hyper::{
-    Request, Response,
+    Request, Response, Version,
     body::{Body, Frame, Incoming, SizeHint},
+    header::HOST,
     service::Service,
 };
 use pin_project_lite::pin_project;
@@ -51,6 +52,9 @@ impl RoutedService {
     pub(crate) fn answer(&self, request: Request<RequestBody>) -> AnswerFuture {
         let busy = Some(self.connection.busy(!request.body().is_end_stream()));
         let (metrics, answer) = match self.routes.find(request.method(), request.uri().path()) {
+            Match::Found(metrics, _) if !names_one_host(&request) => {
+                (metrics, Answer::Error(HttpError::bad_request(ONE_HOST)))
+            }
             Match::Found(metrics, endpoint) => (metrics, Answer::Filter(endpoint.answer(request))),
             Match::WrongMethod(metrics, allow) => {
                 (metrics, Answer::Error(HttpError::method_not_allowed(allow.clone())))
@@ -58,6 +62,17 @@ impl RoutedService {
             Match::UnknownPath(metrics) => (metrics, Answer::Error(HttpError::unknown_path())),
         };
         AnswerFuture::ToCome { answer, busy, metrics: metrics.clone(), start: Instant::now() }
+    }
+}
+
+const ONE_HOST: &str = "a request needs one Host header, and no more (RFC 9112, section 3.2)";
+
+/// Whether it says once for which host it is; before HTTP/1.1 it need not.
+fn names_one_host<B>(request: &Request<B>) -> bool {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (None, _) => request.version() < Version::HTTP_11,
+        (Some(_), more) => more.is_none(),
     }
 }
 

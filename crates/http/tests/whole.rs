@@ -53,6 +53,8 @@ async fn the_answer_is_the_same_however_the_request_comes() {
         (request(hello, "accept: */*\r\nAccept: x\r\nX-Y:  z \r\n"), "HTTP/1.1 200 OK\r\n"),
         (request("GET /hello/1?a=b&c=%20 HTTP/1.1", ""), "HTTP/1.1 200 OK\r\n"),
         (request("GET /hello/x HTTP/1.1", ""), "HTTP/1.1 400 Bad Request\r\n"),
+        (request(hello, "Host: y\r\n"), "HTTP/1.1 400 Bad Request\r\n"),
+        (format!("{hello}\r\naccept: x\r\n\r\n"), "HTTP/1.1 400 Bad Request\r\n"),
         (request("GET /none HTTP/1.1", ""), "HTTP/1.1 404 Not Found\r\n"),
         (request("GET /echo HTTP/1.1", ""), "HTTP/1.1 405 Method Not Allowed\r\n"),
         (request("GET /empty HTTP/1.1", ""), "HTTP/1.1 200 OK\r\n"),
@@ -84,8 +86,8 @@ async fn the_answer_is_the_same_however_the_request_comes() {
         (request("get /hello/1 HTTP/1.1", ""), "HTTP/1.1 405 Method Not Allowed\r\n"),
         (request("GET /hello/1 HTTP/2.0", ""), "HTTP/1.1 400 Bad Request\r\n"),
         (request("GET /hel\u{7f}lo/1 HTTP/1.1", ""), "HTTP/1.1 400 Bad Request\r\n"),
-        (format!("{hello}\n\n"), "HTTP/1.1 200 OK\r\n"),
-        (format!("\r\n{hello}\r\n\r\n"), "HTTP/1.1 200 OK\r\n"),
+        (format!("{hello}\nhost: x\n\n"), "HTTP/1.1 200 OK\r\n"),
+        (format!("\r\n{hello}\r\nhost: x\r\n\r\n"), "HTTP/1.1 200 OK\r\n"),
     ] {
         let alone = answers(&server, &request, Coming::Alone).await;
         assert!(alone.starts_with(expected), "{request:?}: {alone:?}");
