@@ -23,7 +23,10 @@ use loadgen::{
 };
 use model::{BusinessDate, ItemId, StoreId};
 
-use crate::serve::{self, ServerArgs};
+use crate::{
+    serve::{self, ServerArgs},
+    termination::Termination,
+};
 
 /// Stores and items shown, if there is room for so many.
 const SHOWN: usize = 4;
@@ -53,10 +56,15 @@ pub(crate) struct DemoArgs {
 }
 
 impl DemoArgs {
-    /// Refuses a data directory with data in it, and a certificate.
+    /// Refuses a data directory with data in it, a certificate, and a token for purchases.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         if self.server.public.listener.tls.tls_cert.is_some() {
             bail!("the demo plays over plain HTTP: leave out --tls-cert and --tls-key");
+        }
+        if self.server.ingest.write_token.is_some() {
+            bail!(
+                "the demo sends purchases without a token: leave out --write-token and TOPLINE_WRITE_TOKEN"
+            );
         }
         self.server.data_dir.as_deref().map_or(Ok(()), ensure_fresh)
     }
@@ -92,14 +100,14 @@ pub(crate) struct Outcome {
 }
 
 /// `topline demo`: starts a server, plays against it, and serves on until Ctrl-C or SIGTERM.
-pub(crate) async fn run(mut args: DemoArgs) -> anyhow::Result<()> {
+pub(crate) async fn run(mut args: DemoArgs, termination: &Termination) -> anyhow::Result<()> {
     args.check()?;
     let topics = DemoTopics::make(&mut args.server).await?;
     let config = args.server.job.window.config()?;
     // Removed when the demo ends.
     let temporary = tempfile::tempdir().context("cannot make a temporary directory")?;
     let data_dir = args.server.data_dir.clone().unwrap_or_else(|| temporary.path().to_owned());
-    let running = serve::start(&args.server, data_dir).await?;
+    let running = termination.during(serve::start(&args.server, data_dir)).await?;
     let (public, admin) = (running.public, running.admin);
     let mut outcome = Err(anyhow!("stopped before every answer was compared"));
     let played = async {
@@ -110,7 +118,7 @@ pub(crate) async fn run(mut args: DemoArgs) -> anyhow::Result<()> {
                 if outcome.is_ok() && !args.exit {
                     println!("\nServing on. Try:\n{}", played.calls_to_try(public, admin));
                     println!("Ctrl-C ends it.");
-                    serve::terminated().await;
+                    termination.asked(1).await;
                 }
             }
         }
@@ -118,7 +126,7 @@ pub(crate) async fn run(mut args: DemoArgs) -> anyhow::Result<()> {
     let stop = async {
         tokio::select! {
             () = played => {}
-            () = serve::terminated() => {}
+            () = termination.asked(1) => {}
         }
     };
     let ended = Box::pin(running.until(stop)).await;

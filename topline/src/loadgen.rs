@@ -22,7 +22,7 @@ use loadgen::{
     page,
 };
 
-use crate::serve;
+use crate::termination::Termination;
 
 /// A condition of `--fail-if` held.
 const FAILED: u8 = 3;
@@ -179,20 +179,27 @@ impl Files {
 }
 
 /// `topline loadgen`.
-pub(crate) async fn run(args: LoadgenArgs) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(args: LoadgenArgs, termination: &Termination) -> anyhow::Result<ExitCode> {
     match (args.command, args.url) {
         (Some(LoadgenCommand::Compare(args)), _) => compare(args),
-        (None, Some(url)) => put_load(&url, args.run).await,
+        (None, Some(url)) => put_load(&url, args.run, termination).await,
         (None, None) => bail!("there is no address of a server: see `topline loadgen --help`"),
     }
 }
 
-async fn put_load(url: &str, args: RunArgs) -> anyhow::Result<ExitCode> {
+async fn put_load(url: &str, args: RunArgs, termination: &Termination) -> anyhow::Result<ExitCode> {
     let mut files = Files::create(&args.files)?;
     let name = args.name.clone().unwrap_or_default();
     let live = Arc::new(Live::default());
     println!("{} against {url}, {} clients", args.load.profile.name(), args.load.clients);
-    let run = load::run(&args.load, url, &name, files.outputs(), Arc::clone(&live), interrupted());
+    let run = load::run(
+        &args.load,
+        url,
+        &name,
+        files.outputs(),
+        Arc::clone(&live),
+        interrupted(termination),
+    );
     // Boxed: it has everything that a run is made of.
     let running = Box::pin(run);
     let summary = watch(&live, &args.load, running).await?;
@@ -239,11 +246,12 @@ fn read_summary(path: &Path) -> anyhow::Result<Summary> {
 }
 
 /// Resolves at the first Ctrl-C or SIGTERM; the second ends the process.
-async fn interrupted() {
-    serve::terminated().await;
+async fn interrupted(termination: &Termination) {
+    termination.asked(1).await;
     eprintln!("ending early: once more to end without a report");
-    tokio::spawn(async {
-        serve::terminated().await;
+    let termination = termination.clone();
+    tokio::spawn(async move {
+        termination.asked(2).await;
         std::process::exit(INTERRUPTED);
     });
 }

@@ -14,12 +14,16 @@ mod roles;
 mod serve;
 mod setup;
 mod stream;
+mod termination;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::cli::{Cli, Command};
+use crate::{
+    cli::{Cli, Command},
+    termination::{EndedEarly, Termination},
+};
 
 /// Requests allocate little, but often and from all threads.
 #[global_allocator]
@@ -31,24 +35,36 @@ fn main() -> ExitCode {
         .map_err(Into::into)
         .and_then(|()| cli::runtime())
         .and_then(|runtime| {
-            runtime.block_on(async {
-                match cli.command {
-                    Command::Serve(args) => serve::run(args).await?,
-                    Command::Demo(args) => Box::pin(demo::run(args)).await?,
-                    Command::Setup(args) => setup::run(args).await?,
-                    Command::Ingest(args) => Box::pin(roles::ingest(args)).await?,
-                    Command::Job(args) => Box::pin(roles::job(args)).await?,
-                    Command::Query(args) => Box::pin(roles::query(args)).await?,
-                    Command::Loadgen(args) => return Box::pin(loadgen::run(*args)).await,
-                }
-                Ok(ExitCode::SUCCESS)
-            })
+            let outcome = runtime.block_on(run(cli.command));
+            if outcome.as_ref().is_err_and(anyhow::Error::is::<EndedEarly>) {
+                // A file that is being verified is of no use any more.
+                runtime.shutdown_background();
+            }
+            outcome
         });
     match outcome {
         Ok(code) => code,
+        Err(error) if error.is::<EndedEarly>() => {
+            tracing::info!("stopped: {error}");
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             eprintln!("topline: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    let termination = Termination::listen();
+    match command {
+        Command::Serve(args) => serve::run(args, &termination).await?,
+        Command::Demo(args) => Box::pin(demo::run(args, &termination)).await?,
+        Command::Setup(args) => termination.during(setup::run(args)).await?,
+        Command::Ingest(args) => Box::pin(roles::ingest(args, &termination)).await?,
+        Command::Job(args) => Box::pin(roles::job(args, &termination)).await?,
+        Command::Query(args) => Box::pin(roles::query(args, &termination)).await?,
+        Command::Loadgen(args) => return Box::pin(loadgen::run(*args, &termination)).await,
+    }
+    Ok(ExitCode::SUCCESS)
 }

@@ -10,8 +10,8 @@ use telemetry::Metrics;
 
 use crate::{
     listeners::{AdminArgs, Bound, Listener, PublicArgs},
-    serve::terminated,
     stream::Stream,
+    termination::Termination,
 };
 
 /// How often what is read off, not told, is looked at: sizes, readiness.
@@ -23,6 +23,7 @@ pub(crate) struct Role {
     ready: Condition,
     pub(crate) admin: Listener,
     public: Option<Listener>,
+    termination: Termination,
 }
 
 impl Role {
@@ -32,11 +33,12 @@ impl Role {
         metrics: Metrics,
         condition: (&'static str, &'static str),
         more: Option<Routes>,
+        termination: &Termination,
     ) -> anyhow::Result<Self> {
         let readiness = Readiness::new();
         let ready = readiness.condition(condition.0, condition.1);
         let admin = Bound::admin(args)?.serve_admin(readiness, more, &metrics);
-        Ok(Self { metrics, ready, admin, public: None })
+        Ok(Self { metrics, ready, admin, public: None, termination: termination.clone() })
     }
 
     /// Starts the public listener.
@@ -58,7 +60,7 @@ impl Role {
         failure: impl Future<Output = anyhow::Error>,
         mut look: impl FnMut(&Metrics, &Condition),
     ) -> anyhow::Result<()> {
-        let Self { metrics, ready, admin, public } = self;
+        let Self { metrics, ready, admin, public, termination } = self;
         let looking = async {
             let mut ticks = tokio::time::interval(LOOK_INTERVAL);
             loop {
@@ -73,7 +75,7 @@ impl Role {
             }
         };
         tokio::select! {
-            () = terminated() => {}
+            () = termination.asked(1) => {}
             error = failure => return Err(error),
             error = public_failure => return Err(error),
             error = admin.failed() => return Err(error),

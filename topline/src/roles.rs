@@ -26,6 +26,7 @@ use crate::{
     replica,
     role::Role,
     stream::{End, FeedArgs, SideArgs, Stream, StreamArgs},
+    termination::Termination,
 };
 
 /// How long the stream may take for what a worker has under way at the end.
@@ -105,10 +106,11 @@ pub(crate) struct QueryRoleArgs {
 }
 
 /// `topline ingest`: until Ctrl-C or SIGTERM.
-pub(crate) async fn ingest(args: IngestRoleArgs) -> anyhow::Result<()> {
+pub(crate) async fn ingest(args: IngestRoleArgs, termination: &Termination) -> anyhow::Result<()> {
     let condition = ("stream", "the cluster is not reached yet");
-    let mut role = Role::start(&args.admin, Metrics::new()?, condition, None)?;
-    let stream = Stream::Fluvio(args.stream.topic(&args.stream.purchases_topic).await?);
+    let mut role = Role::start(&args.admin, Metrics::new()?, condition, None, termination)?;
+    let topic = args.stream.topic(&args.stream.purchases_topic);
+    let stream = Stream::Fluvio(termination.during(topic).await?);
     let (log, stop) = (stream.log(), CancellationToken::new());
     let metrics = role.metrics.ingest.clone();
     let handle = ingest::start(&args.ingest, &log, None, &metrics, &stop);
@@ -138,13 +140,15 @@ fn say_reachable(log: &dyn Log, reachable: &Condition) {
 }
 
 /// `topline job`: until Ctrl-C or SIGTERM.
-pub(crate) async fn job(args: JobRoleArgs) -> anyhow::Result<()> {
+pub(crate) async fn job(args: JobRoleArgs, termination: &Termination) -> anyhow::Result<()> {
     let assignment = assignment(args.worker, args.workers)?;
     let metrics = Metrics::new()?;
-    let stream = Stream::Fluvio(args.stream.topic(&args.stream.purchases_topic).await?);
+    let topic = args.stream.topic(&args.stream.purchases_topic);
+    let stream = Stream::Fluvio(termination.during(topic).await?);
     let log = stream.log();
-    let views = Stream::Fluvio(args.stream.companion(&args.feed.views_topic, &*log).await?);
-    let side_topics = args.stream.side_topics(&args.side, &*log).await?;
+    let views = args.stream.companion(&args.feed.views_topic, &*log);
+    let views = Stream::Fluvio(termination.during(views).await?);
+    let side_topics = termination.during(args.stream.side_topics(&args.side, &*log)).await?;
     let feed = Feed::new(views.log(), args.feed_interval, args.keyframe_interval);
     let mut config = args.job.config(args.data_dir.join("checkpoints"))?;
     config.assignment = assignment;
@@ -156,7 +160,8 @@ pub(crate) async fn job(args: JobRoleArgs) -> anyhow::Result<()> {
     });
     let job = job.await??;
     let side_outputs = Some(admin::routes(job.side_outputs()));
-    let mut role = Role::start(&args.admin, metrics, ("job", "recovering"), side_outputs)?;
+    let mut role =
+        Role::start(&args.admin, metrics, ("job", "recovering"), side_outputs, termination)?;
     let stop = CancellationToken::new();
     let mut running = tokio::spawn(job.run(stop.clone()));
     tracing::info!(
@@ -209,12 +214,15 @@ fn host_number() -> Option<u32> {
 }
 
 /// `topline query`: until Ctrl-C or SIGTERM.
-pub(crate) async fn query(args: QueryRoleArgs) -> anyhow::Result<()> {
+pub(crate) async fn query(args: QueryRoleArgs, termination: &Termination) -> anyhow::Result<()> {
     const NOT_SEEN: &str = "not all partitions have been seen yet";
-    let mut role = Role::start(&args.admin, Metrics::new()?, ("view", NOT_SEEN), None)?;
-    let stream = Stream::Fluvio(args.stream.topic(&args.stream.purchases_topic).await?);
+    let mut role =
+        Role::start(&args.admin, Metrics::new()?, ("view", NOT_SEEN), None, termination)?;
+    let topic = args.stream.topic(&args.stream.purchases_topic);
+    let stream = Stream::Fluvio(termination.during(topic).await?);
     let log = stream.log();
-    let views = Stream::Fluvio(args.stream.companion(&args.feed.views_topic, &*log).await?);
+    let views = args.stream.companion(&args.feed.views_topic, &*log);
+    let views = Stream::Fluvio(termination.during(views).await?);
     let config = ViewConfig {
         partitions: log.partitions(),
         window: args.window.config()?,

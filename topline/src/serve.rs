@@ -14,11 +14,7 @@ use log::EmbeddedConfig;
 use model::{Offset, Partition, PartitionCount, Position, parse_duration};
 use stream_job::{Job, Restoring, Saturated, Target};
 use telemetry::Metrics;
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::watch,
-    task::JoinHandle,
-};
+use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use view::{View, ViewConfig};
 
@@ -26,6 +22,7 @@ use crate::{
     admin,
     listeners::{AdminArgs, Bound, Listener, PublicArgs},
     stream::{End, SideArgs, Stream, StreamArgs},
+    termination::Termination,
 };
 
 /// How often the metrics that are read off, not counted along, are brought up to date.
@@ -86,26 +83,10 @@ fn commit_interval(text: &str) -> Result<Duration, String> {
 }
 
 /// `topline serve`: until Ctrl-C or SIGTERM.
-pub(crate) async fn run(args: ServerArgs) -> anyhow::Result<()> {
+pub(crate) async fn run(args: ServerArgs, termination: &Termination) -> anyhow::Result<()> {
     let data_dir = args.data_dir.clone().unwrap_or_else(|| "topline-data".into());
-    let running = start(&args, data_dir).await?;
-    running.until(terminated()).await
-}
-
-/// Resolves at Ctrl-C or SIGTERM.
-pub(crate) async fn terminated() {
-    let mut terminate = match signal(SignalKind::terminate()) {
-        Ok(terminate) => terminate,
-        Err(error) => {
-            tracing::warn!(%error, "cannot wait for SIGTERM; only Ctrl-C stops the server in order");
-            let _asked = tokio::signal::ctrl_c().await;
-            return;
-        }
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-    }
+    let running = termination.during(start(&args, data_dir)).await?;
+    running.until(termination.asked(1)).await
 }
 
 /// A server that is running.

@@ -52,8 +52,14 @@ pub(crate) struct SetupArgs {
         value_parser = clap::value_parser!(u32).range(4_194_304..=1_073_741_824))]
     pub(crate) topic_segment_bytes: u32,
 
-    /// An SPU to make known to the controller; for clusters whose SPUs run by themselves
-    #[arg(long = "register-spu", value_name = "ID=HOST:PORT,HOST:PORT")]
+    /// An SPU to make known to the controller, for clusters whose SPUs run by themselves; may be repeated, or name
+    /// several with ';' between them
+    #[arg(
+        long = "register-spu",
+        env = "TOPLINE_REGISTER_SPU",
+        value_delimiter = ';',
+        value_name = "ID=HOST:PORT,HOST:PORT"
+    )]
     pub(crate) register_spus: Vec<Spu>,
 }
 

@@ -4,11 +4,15 @@
 mod common;
 
 use std::{
+    io::{BufReader, Read},
+    net::TcpListener,
+    process::{Command, Stdio},
     sync::atomic::{AtomicU64, Ordering},
     thread,
 };
 
 use common::{JSON, Server, purchase_path};
+use rustix::process::{Pid, Signal, kill_process};
 
 #[test]
 fn a_server_that_is_asked_to_end_ends_in_order() {
@@ -46,5 +50,37 @@ fn a_server_that_is_asked_to_end_ends_in_order() {
             ended.log.lines().filter(|line| line.contains("partition ready")).collect();
         assert_eq!(replayed.len(), 4, "{}", ended.log);
         assert!(replayed.iter().all(|line| line.contains("replayed=0 ")), "{replayed:#?}");
+    }
+}
+
+/// A role that still waits for its cluster ends at once, and that is no failure.
+#[test]
+fn a_role_that_is_asked_to_end_before_it_is_up_ends() {
+    // Takes connections, and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = silent.local_addr().expect("bound").to_string();
+    for role in ["ingest", "query", "job", "setup"] {
+        let data = tempfile::tempdir().expect("a directory");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_topline"));
+        command.env_clear().args([role, "--log", "debug", "--fluvio", &address]);
+        command.args(["--fluvio-wait", "1h"]);
+        match role {
+            "job" => command.arg("--data-dir").arg(data.path()),
+            "setup" => &mut command,
+            _ => command.args(["--listen", "127.0.0.1:0"]),
+        };
+        if role != "setup" {
+            command.args(["--admin-listen", "127.0.0.1:0"]);
+        }
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("the binary starts");
+        // It has begun to wait when it has connected.
+        let connection = silent.accept().expect("a connection");
+        kill_process(Pid::from_child(&child), Signal::TERM).expect("it runs");
+        let mut log = String::new();
+        let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
+        stderr.read_to_string(&mut log).expect("text");
+        assert_eq!(child.wait().expect("a child").code(), Some(0), "{role}: {log}");
+        assert!(log.contains("asked to end before it was up"), "{role}: {log}");
+        drop(connection);
     }
 }
