@@ -49,6 +49,7 @@ impl Bench {
             clock,
             watermark: clock,
             newest_date: clock.map(Timestamp::date),
+            dropped_until: None,
         };
         let slots = Layout::new(&config.window).slots();
         let mut bench = Self { view, writer, slots, progress };

@@ -430,6 +430,10 @@ impl View {
 
     fn check_date(&self, date: BusinessDate) -> Result<(), ReadError> {
         let (first, last) = self.shape.dates_kept(self.newest_date().ok_or(ReadError::NoDate)?);
+        // What was dropped when days were kept for less long, or is by the workers, is not there.
+        let dropped =
+            self.partitions.iter().filter_map(|p| p.progress.borrow().dropped_until).max();
+        let first = dropped.map_or(first, |dropped| first.max(dropped.plus_days(1)));
         if date < first || date > last {
             return Err(ReadError::DateNotKept { date, first, last });
         }

@@ -48,6 +48,7 @@ impl Shop {
             clock,
             watermark: clock,
             newest_date: Some(date),
+            dropped_until: None,
         };
         if sold_today == 1 && flush >= 2 * FLUSHES_PER_DATE {
             self.close(date.plus_days(-2));

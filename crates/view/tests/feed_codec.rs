@@ -22,8 +22,14 @@ fn writer(limits: FeedLimits) -> FeedWriter {
 
 fn progress(next: u64) -> Progress {
     let time = Timestamp::from_millis(1_000 + next as i64);
-    let newest_date = BusinessDate::from_days(1);
-    Progress { next: Offset(next), append_time: time, clock: time, watermark: None, newest_date }
+    Progress {
+        next: Offset(next),
+        append_time: time,
+        clock: time,
+        watermark: None,
+        newest_date: BusinessDate::from_days(1),
+        dropped_until: BusinessDate::from_days(-4),
+    }
 }
 
 fn update<'a>(progress: &'a Progress, totals: &'a [u64]) -> EntityUpdate<'a> {
@@ -39,6 +45,16 @@ fn update<'a>(progress: &'a Progress, totals: &'a [u64]) -> EntityUpdate<'a> {
         removed: &[],
     }
 }
+
+/// The records of [`keyframe`] and [`delta`].
+const RECORDS: [&str; 2] = [
+    "03ecbf7a23721748de0308070605040302012b02020100000501da0f01da0f0001020107001928b52ffd2019c90000000002070f840182018401020203030200a902198201000000",
+    "03b706f60912d6abe20208070605040302012b0202010100050601dc0f01dc0f000102010701501b28b52ffd201bd90000020100010709020309010300011101808080808020100100020104",
+];
+const RECORDS_BEFORE: [&str; 2] = [
+    "023a9b5fc6008552820308070605040302012b02020100000501da0f01da0f000102001928b52ffd2019c90000000002070f840182018401020203030200a902198201000000",
+    "02c70bd98207d26cff0208070605040302012b0202010100050601dc0f01dc0f00010201501b28b52ffd201bd90000020100010709020309010300011101808080808020100100020104",
+];
 
 /// A keyframe of one entity.
 fn keyframe(writer: &mut FeedWriter) -> Vec<Bytes> {
@@ -88,14 +104,20 @@ fn records_have_the_bytes_they_always_had() {
         let [record] = records else { panic!("one record each") };
         record.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
     };
-    assert_eq!(
-        hex(&first),
-        "023a9b5fc6008552820308070605040302012b02020100000501da0f01da0f000102001928b52ffd2019c90000000002070f840182018401020203030200a902198201000000"
-    );
-    assert_eq!(
-        hex(&second),
-        "02c70bd98207d26cff0208070605040302012b0202010100050601dc0f01dc0f00010201501b28b52ffd201bd90000020100010709020309010300011101808080808020100100020104"
-    );
+    assert_eq!([hex(&first), hex(&second)], RECORDS);
+}
+
+/// As they were before they said which days have been dropped.
+#[test]
+fn records_of_the_version_before_are_read() {
+    let bytes = |hex: &str| -> Bytes {
+        let digits = (0..hex.len()).step_by(2).map(|at| &hex[at..at + 2]);
+        digits.map(|digits| u8::from_str_radix(digits, 16).unwrap()).collect()
+    };
+    let view = view();
+    let replica = ready_replica(&view, &RECORDS_BEFORE.map(bytes));
+    let expected = Progress { dropped_until: None, ..progress(6) };
+    assert_eq!(replica.progress(), Some(expected).as_ref());
 }
 
 fn ready_replica(view: &Arc<View>, records: &[Bytes]) -> Replica {
@@ -230,8 +252,8 @@ fn a_record_for_somebody_else_is_refused_with_the_reason() {
 
     let mut replica = Replica::new(view.writer(Partition(1)));
     let mut newer = record.to_vec();
-    newer[0] = 3;
-    assert_eq!(refused(&mut replica, &newer), FeedError::Version(3));
+    newer[0] = 4;
+    assert_eq!(refused(&mut replica, &newer), FeedError::Version(4));
     let long = vec![1; model::MAX_RECORD_BYTES + 1];
     assert_eq!(refused(&mut replica, &long), FeedError::TooLong(long.len()));
 

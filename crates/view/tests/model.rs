@@ -12,7 +12,7 @@ use common::{
 use model::{BusinessDate, ItemId, Partition, StoreId, Timestamp};
 use proptest::{collection, prelude::*};
 use view::{Format, Query, ReadError, Subject, View};
-use window::WindowKind;
+use window::{Progress, Sink, WindowKind};
 
 #[derive(Debug, Clone)]
 struct Turn {
@@ -287,4 +287,26 @@ fn a_new_run_may_start_from_an_older_state() {
         tell(&restarted.step(&step(item, 4)), &mut writers[0]);
     }
     check(&view, &truths);
+}
+
+/// Days that were dropped when days were kept for less long are not answered with empty lists.
+#[test]
+fn dates_that_were_dropped_before_are_not_kept() {
+    let (view, mut writers, _) = ready_view();
+    let date = common::base_date();
+    let progress = Progress {
+        newest_date: Some(date),
+        dropped_until: Some(date.plus_days(-2)),
+        ..Progress::default()
+    };
+    writers[1].progress(&progress);
+    let read = |back: i32| {
+        let (subject, date) = (Subject::TopItems, Some(date.plus_days(-back)));
+        let query = Query { subject, kind: WindowKind::Day, date, k: 1, format: Format::V1 };
+        view.list(&query, Timestamp::from_millis(0).unwrap())
+    };
+    assert!(read(1).is_ok());
+    let (first, last) = (date.plus_days(-1), date);
+    let refused = ReadError::DateNotKept { date: date.plus_days(-2), first, last };
+    assert_eq!(read(2), Err(refused));
 }

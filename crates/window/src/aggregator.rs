@@ -66,15 +66,17 @@ pub(crate) struct Days {
 }
 
 impl Days {
-    /// Drops the days up to `oldest`. What had not been flushed or saved yet, as while a long stream is replayed, need
+    /// Drops the days up to `date`. What had not been flushed or saved yet, as while a long stream is replayed, need
     /// not be any more.
-    fn drop_until(&mut self, oldest: BusinessDate) {
-        while let Some(day) = self.kept.first_entry().filter(|day| *day.key() <= oldest) {
-            self.dropped_unflushed.push(*day.key());
-            day.remove();
+    fn drop_until(&mut self, date: BusinessDate) {
+        while let Some(day) = self.kept.first_entry().filter(|day| *day.key() <= date) {
+            let dropped = day.remove();
+            if !self.closed_unflushed.iter().any(|closed| Arc::ptr_eq(closed, &dropped)) {
+                self.dropped_unflushed.push(dropped.date);
+            }
         }
         for unseen in [&mut self.closed_unflushed, &mut self.closed_unsaved] {
-            unseen.retain(|day| day.date > oldest);
+            unseen.retain(|day| day.date > date);
         }
     }
 }
@@ -433,8 +435,14 @@ impl Aggregator {
             self.close_day(open);
         }
         let oldest = date.plus_days(-(self.config.day_retention_days as i32));
-        self.days.drop_until(oldest);
+        self.drop_until(oldest);
         closing.len() as u64
+    }
+
+    /// Drops the closed days up to `date`.
+    pub(crate) fn drop_until(&mut self, date: BusinessDate) {
+        self.progress.dropped_until = self.progress.dropped_until.max(Some(date));
+        self.days.drop_until(date);
     }
 
     /// Keeps only the lists and the totals of a day, and frees its slot.

@@ -29,6 +29,9 @@ pub struct Progress {
     pub watermark: Option<Timestamp>,
     /// The newest business date seen; with the lateness it says which dates are open.
     pub newest_date: Option<BusinessDate>,
+    /// Closed days up to this one are not kept any more, and do not come back when days are kept for longer; `None`
+    /// before the first purchase.
+    pub dropped_until: Option<BusinessDate>,
 }
 
 /// New absolute values of one entity in one partition.

@@ -220,6 +220,7 @@ impl Shop {
             clock: Some(clock),
             watermark: Some(clock.minus(Duration::from_secs(5 + p as u64))),
             newest_date: Some(self.today),
+            dropped_until: None,
         }
     }
 

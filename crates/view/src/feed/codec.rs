@@ -1,13 +1,14 @@
 //! The form of the records.
 //!
-//! Grammar, numbers as in [`model::varint`] (`u` unsigned, `i` signed, `o` optional), version 2:
+//! Grammar, numbers as in [`model::varint`] (`u` unsigned, `i` signed, `o` optional), version 3:
 //!
-//! - record: version byte `02` · checksum (8 bytes, little endian: XXH3 of all that follows) · header ·
+//! - record: version byte `03` · checksum (8 bytes, little endian: XXH3 of all that follows) · header ·
 //!   bytes `u` of the body in plain form · the body as a frame of Zstandard (RFC 8878)
 //! - header: mark (1: keyframe, 2: last part, added) · writer (8 bytes, little endian) ·
 //!   windows, length of the lists, lateness `u` each · partition `u` · flush `u` · part `u` ·
 //!   from `u`, less in a keyframe · progress · where the last complete keyframe began `o`
-//! - progress: next `u` · append time `o` · event time `o` · watermark `o` · newest date `o`
+//! - progress: next `u` · append time `o` · event time `o` · watermark `o` · newest date `o` ·
+//!   last date dropped `o`
 //! - body: days · dropped · entity until the end
 //! - days: count `u` · (date `i` · mark: 1: items, 2: the day is complete, added · the lists as in
 //!   [`window::FinalIndex::encode`]) each; the stores of a day come first
@@ -34,7 +35,10 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::packing::Packer;
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
+
+/// The oldest that is still read: it has no last date dropped.
+const OLDEST: u8 = 2;
 
 /// Bytes before those that the checksum covers.
 const CHECKED_FROM: usize = 9;
@@ -59,7 +63,7 @@ pub enum FlushKind {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FeedError {
     /// Written by another version of the codec.
-    #[error("unknown version {0} of the feed, this build reads version {VERSION}")]
+    #[error("unknown version {0} of the feed, this build reads versions {OLDEST} to {VERSION}")]
     Version(u8),
     /// The bytes are not those that were written.
     #[error("the checksum does not fit the bytes")]
@@ -133,7 +137,7 @@ impl Header {
             return Err(FeedError::TooLong(rest.len()));
         }
         let [version] = varint::take_array(rest)?;
-        if version != VERSION {
+        if !(OLDEST..=VERSION).contains(&version) {
             return Err(FeedError::Version(version));
         }
         if u64::from_le_bytes(varint::take_array(rest)?) != xxh3_64(rest) {
@@ -149,7 +153,7 @@ impl Header {
         } else {
             FlushKind::Delta { from: Offset(varint::take(rest)?) }
         };
-        let progress = take_progress(rest)?;
+        let progress = take_progress(rest, version)?;
         if matches!(kind, FlushKind::Delta { from } if from > progress.next) {
             return Err(FeedError::Malformed("a delta ends before it starts"));
         }
@@ -162,15 +166,17 @@ impl Header {
 }
 
 fn put_progress(out: &mut Vec<u8>, progress: &Progress) {
-    let Progress { next, append_time, clock, watermark, newest_date } = progress;
+    let Progress { next, append_time, clock, watermark, newest_date, dropped_until } = progress;
     varint::put(out, next.0);
     for time in [append_time, clock, watermark] {
         varint::put_optional(out, time.map(Timestamp::millis));
     }
-    varint::put_optional(out, newest_date.map(|date| i64::from(date.days())));
+    for date in [newest_date, dropped_until] {
+        varint::put_optional(out, date.map(|date| i64::from(date.days())));
+    }
 }
 
-fn take_progress(rest: &mut &[u8]) -> Result<Progress, FeedError> {
+fn take_progress(rest: &mut &[u8], version: u8) -> Result<Progress, FeedError> {
     let next = Offset(varint::take(rest)?);
     let mut take_time = || {
         let time = varint::take_optional(rest)?;
@@ -178,8 +184,10 @@ fn take_progress(rest: &mut &[u8]) -> Result<Progress, FeedError> {
         time.map(in_range).transpose()
     };
     let (append_time, clock, watermark) = (take_time()?, take_time()?, take_time()?);
-    let newest_date = varint::take_optional(rest)?.map(date).transpose()?;
-    Ok(Progress { next, append_time, clock, watermark, newest_date })
+    let mut take_date = || varint::take_optional(rest)?.map(date).transpose();
+    let newest_date = take_date()?;
+    let dropped_until = if version == OLDEST { None } else { take_date()? };
+    Ok(Progress { next, append_time, clock, watermark, newest_date, dropped_until })
 }
 
 const OUT_OF_RANGE: FeedError = FeedError::Malformed("a time or a date is out of range");

@@ -39,7 +39,7 @@ use crate::{
 /// Version of the chunks.
 const VERSION: u8 = 2;
 
-/// The oldest that is still restored: a day was one chunk.
+/// The oldest that is still restored: a day was one chunk, and until when days were dropped was not said.
 const OLDEST: u8 = 1;
 
 const META: u8 = 0;
@@ -119,11 +119,14 @@ impl Aggregator {
     fn meta(&self) -> Vec<u8> {
         let mut bytes = vec![VERSION];
         Settings::of(&self.config).encode(&mut bytes);
-        let Progress { next, append_time, clock, watermark: _, newest_date } = self.progress;
+        let Progress { next, append_time, clock, watermark: _, newest_date, dropped_until } =
+            self.progress;
         varint::put(&mut bytes, next.0);
         varint::put_optional(&mut bytes, append_time.map(Timestamp::millis));
         varint::put_optional(&mut bytes, clock.map(Timestamp::millis));
-        varint::put_optional(&mut bytes, newest_date.map(|date| i64::from(date.days())));
+        for date in [newest_date, dropped_until] {
+            varint::put_optional(&mut bytes, date.map(|date| i64::from(date.days())));
+        }
         varint::put(&mut bytes, self.keys.forgotten());
         varint::put(&mut bytes, self.pairs.len() as u64);
         varint::put(&mut bytes, self.producers.iter().len() as u64);
@@ -235,7 +238,9 @@ impl Snapshot {
 mod tests {
     use std::convert::Infallible;
 
-    use model::{Batch, CustomerId, ItemId, Line, ProducerId, Purchase, Sequence, StoreId};
+    use model::{
+        Batch, BusinessDate, CustomerId, ItemId, Line, ProducerId, Purchase, Sequence, StoreId,
+    };
 
     use super::*;
     use crate::Config;
@@ -304,16 +309,69 @@ mod tests {
 
     #[test]
     fn other_formats_are_refused() {
-        for (version, outcome) in [
-            (OLDEST - 1, Err(RestoreError::Version(OLDEST - 1))),
-            (OLDEST, Ok(())),
-            (VERSION, Ok(())),
-            (VERSION + 1, Err(RestoreError::Version(VERSION + 1))),
-        ] {
-            let snapshot = state(1).snapshot(true);
-            let mut meta = [&[META], &*snapshot.meta].concat();
-            meta[1] = version;
-            assert_eq!(Restore::new(Config::default()).chunk(&meta), outcome, "{version}");
+        for version in [OLDEST - 1, VERSION + 1] {
+            let outcome = Restore::new(Config::default()).chunk(&[META, version]);
+            assert_eq!(outcome, Err(RestoreError::Version(version)));
+        }
+    }
+
+    /// A state of the oldest format, with a day in one chunk.
+    #[test]
+    fn the_oldest_format_is_restored() {
+        let (config, date) = (Config::default(), "20210101".parse().expect("a date"));
+        let newest = BusinessDate::plus_days(date, 3);
+        let mut meta = vec![META, OLDEST];
+        Settings::of(&config).encode(&mut meta);
+        varint::put(&mut meta, 7);
+        for time in [None, None, Some(i64::from(newest.days()))] {
+            varint::put_optional(&mut meta, time);
+        }
+        // No keys, no pairs, no producers.
+        for number in [0; 3] {
+            varint::put(&mut meta, number);
+        }
+        let mut lists = [FinalIndex::default(), FinalIndex::default()];
+        for lists in &mut lists {
+            lists.push(1, 5, &[(2, 5)]);
+        }
+        let mut day = vec![DAY];
+        varint::put_signed(&mut day, i64::from(date.days()));
+        for lists in &lists {
+            lists.encode(&mut day);
+        }
+
+        let mut restore = Restore::new(config.clone());
+        for chunk in [meta, day] {
+            restore.chunk(&chunk).expect("a chunk");
+        }
+        let state = restore.finish().expect("a state");
+        let kept = &state.days.kept[&date];
+        assert_eq!([&kept.stores, &kept.items], [&lists[0], &lists[1]]);
+        let dropped = newest.plus_days(-(config.day_retention_days as i32));
+        assert_eq!((state.progress.next, state.progress.dropped_until), (Offset(7), Some(dropped)));
+    }
+
+    /// Days that are gone do not come back when days are kept for longer.
+    #[test]
+    fn what_has_been_dropped_is_known_after_a_restart() {
+        let mut before = state(1);
+        let newest = before.progress.newest_date.expect("a date");
+        let mut chunks = Vec::new();
+        let Ok(()) = before.snapshot(true).encode(|chunk| {
+            chunks.push(chunk.to_vec());
+            Ok::<_, Infallible>(())
+        });
+        let kept = Config::default().day_retention_days;
+        for (retention, dropped) in [(kept * 2, kept), (kept, kept), (3, 3)] {
+            let config = Config { day_retention_days: retention, ..Config::default() };
+            let mut restore = Restore::new(config);
+            for chunk in &chunks {
+                restore.chunk(chunk).expect("a chunk");
+            }
+            let state = restore.finish().expect("a state");
+            let dropped = newest.plus_days(-(dropped as i32));
+            assert_eq!(state.progress.dropped_until, Some(dropped), "{retention}");
+            assert!(state.days.kept.keys().all(|&date| date > dropped));
         }
     }
 }

@@ -10,7 +10,7 @@ use model::{BusinessDate, IdempotencyKey, Offset, ProducerId, Sequence, Timestam
 
 use super::{BOUNDS, DAY, ENTITIES, KEYS, META, OLDEST, PAIRS, PANE, RestoreError, VERSION};
 use crate::{
-    Aggregator, Config, FinalDay, FinalIndex, Progress, Settings,
+    Aggregator, Config, FinalDay, FinalIndex, Progress, Settings, WindowKind,
     dedup::{ProducerState, Producers},
     lists::Lists,
     pairs::Side,
@@ -87,7 +87,13 @@ impl Restore {
         let clock = varint::take_optional(rest)?.map(take_time).transpose()?;
         let newest_date = varint::take_optional(rest)?.map(take_date).transpose()?;
         let watermark = clock.map(|clock| clock.minus(self.state.config.disorder));
-        self.state.progress = Progress { next, append_time, clock, watermark, newest_date };
+        let dropped_until = match version {
+            // It is told from how long days are kept now, as it was by that build.
+            OLDEST => None,
+            _ => varint::take_optional(rest)?.map(take_date).transpose()?,
+        };
+        self.state.progress =
+            Progress { next, append_time, clock, watermark, newest_date, dropped_until };
         self.state.keys.restore_forgotten(varint::take(rest)?);
         // Only a hint, and not to be trusted with all of the memory.
         let pairs = varint::take_u32(rest)?.min(MAX_RESERVED);
@@ -272,10 +278,12 @@ impl Restore {
         state.derive();
         state.pairs.clear_dirty_save();
         state.keys.restored();
-        if let Some(newest) = state.progress.newest_date {
-            let oldest = newest.plus_days(-(state.config.day_retention_days as i32));
-            let kept = days.into_iter().filter(|&(date, _)| date > oldest);
-            state.days.kept = kept.map(|(date, day)| (date, Arc::new(day))).collect();
+        state.days.kept = days.into_iter().map(|(date, day)| (date, Arc::new(day))).collect();
+        let keeps_days = state.layout.keeps(WindowKind::Day);
+        if let Some(newest) = state.progress.newest_date.filter(|_| keeps_days) {
+            state.drop_until(newest.plus_days(-(state.config.day_retention_days as i32)));
+            // None of them has been handed on.
+            state.days.dropped_unflushed.clear();
         }
         Ok(state)
     }
