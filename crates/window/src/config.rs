@@ -232,3 +232,28 @@ impl Layout {
             .filter_map(move |back| BusinessDate::from_days(days - back))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_are_kept_for_the_lateness_at_least_and_a_hundred_years_at_most() {
+        for (days, valid) in
+            [(1, false), (2, true), (36_500, true), (36_501, false), (u32::MAX, false)]
+        {
+            let config = Config { day_retention_days: days, ..Config::default() };
+            let expected = if valid { Ok(()) } else { Err(ConfigError::Retention(days)) };
+            assert_eq!(config.validate(), expected);
+        }
+    }
+
+    #[test]
+    fn no_date_is_open_twice_where_the_calendar_begins() {
+        let layout = Layout::new(&Config { lateness_days: 3, ..Config::default() });
+        let first = BusinessDate::from_days(0).expect("in range").plus_days(i32::MIN);
+        assert_eq!(layout.open_dates(first).collect::<Vec<_>>(), [first]);
+        let second = first.plus_days(1);
+        assert_eq!(layout.open_dates(second).collect::<Vec<_>>(), [first, second]);
+    }
+}

@@ -41,9 +41,9 @@
 //! applied. The replica goes on with whatever reaches back to its position: another writer, or the next keyframe.
 //!
 //! The first keyframe of a replica gives exactly its state. A later one, which closes a gap, replaces
-//! all entities and closed days it names and drops the closed days it does not; entities it does not
-//! name stay. In one stream there are none, for entities never vanish. A stream that was made
-//! anew needs a new replica.
+//! all entities and closed days it names; those it does not name stay, but for days past their retention. In one stream
+//! there are no such entities, for they never vanish. A stream that was made anew, or is counted anew from where it
+//! begins now, needs new replicas.
 
 mod body;
 mod codec;
