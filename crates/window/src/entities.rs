@@ -210,6 +210,24 @@ impl Entities {
         self.touch(index);
     }
 
+    /// Adds to its totals in all slots, without noting that it has changed.
+    #[inline]
+    pub(crate) fn add_counts(&mut self, index: u32, counts: &[u64]) {
+        let row = &mut self.rows[index as usize * self.lines_per_row..][..self.lines_per_row];
+        let add = |totals: &mut [u64], counts: &[u64]| {
+            for (total, count) in totals.iter_mut().zip(counts) {
+                *total = total.wrapping_add(*count);
+            }
+        };
+        let (first, more) = row.split_first_mut().expect("a row has a line");
+        // The first word is no total.
+        let (begin, rest) = counts.split_at(counts.len().min(Line::WORDS - 1));
+        add(&mut first.0[1..], begin);
+        for (line, counts) in more.iter_mut().zip(rest.chunks(Line::WORDS)) {
+            add(&mut line.0, counts);
+        }
+    }
+
     /// Takes from its total in a slot what was added before.
     #[inline]
     pub(crate) fn subtract(&mut self, index: u32, slot: usize, quantity: u64) {

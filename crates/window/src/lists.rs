@@ -271,24 +271,24 @@ impl Lists {
         }
     }
 
-    /// Puts a pair of a snapshot, which has these counts, into the lists of both its sides that it reaches. To
-    /// be called for each pair, oldest first.
-    pub(crate) fn restore(pairs: &mut Pairs, sides: &mut [Entities; 2], pair: u32, counts: &[u64]) {
+    /// Puts a pair of a snapshot into the lists of both its sides that it reaches. To be called for each pair, oldest
+    /// first.
+    pub(crate) fn restore(pairs: &mut Pairs, sides: &mut [Entities; 2], pair: u32) {
         let indexes = pairs.sides(pair);
         for side in Side::BOTH {
             let (own, others) = split(sides, side);
             let Some(tops) = own.tops(indexes[side as usize]) else { continue };
             own.restore_pair(tops, pair);
             pairs.record_mut(pair).set_member(side, WHOLE, false);
-            for (slot, &count) in counts.iter().enumerate() {
+            let reaches = |slot, count| {
                 let id = || others.id(indexes[side.other() as usize]);
-                let bound = own.candidates(tops, slot).bound;
-                if !Rank::reaches(count, id, bound) {
-                    continue;
-                }
+                Rank::reaches(count, id, own.candidates(tops, slot).bound)
+            };
+            let (record, counts) = (pairs.record(pair), pairs.record_counts());
+            for slot in bits(counts.reached(record, own.bounds(tops), u16::MAX, reaches)) {
                 *own.live_mut(tops, slot) += 1;
                 pairs.record_mut(pair).set_member(side, slot, true);
-                if bound != Rank::LOWEST {
+                if own.candidates(tops, slot).bound != Rank::LOWEST {
                     own.members_mut(tops, slot).push(pair);
                 }
             }

@@ -129,7 +129,7 @@ fn general_remark(runs: &[Summary]) -> Option<String> {
     (busy > 0).then(|| {
         format!(
             "In {busy} of {} runs the cores of the generator's machine, which may be the server's too, were busy nearly \
-             all of the time: each report says with what.",
+             all of the time.",
             runs.len()
         )
     })

@@ -17,6 +17,7 @@ use crate::{
     panes::{Entry, PaneNumber},
     prefetch::AHEAD,
     rank::Rank,
+    records::MAX_SLOTS,
 };
 
 /// The most pairs for which room is made at once.
@@ -310,28 +311,23 @@ impl Aggregator {
             .flat_map(|newest| self.layout.open_dates(newest))
             .filter_map(|date| self.layout.day_slot(date))
             .collect();
-        let mut counts = Vec::with_capacity(self.layout.slots());
+        let (slots, mut counts) = (self.layout.slots(), [0; MAX_SLOTS]);
         for pair in 0..self.pairs.len() as u32 {
             let ahead = pair + AHEAD as u32;
             if (ahead as usize) < self.pairs.len() {
                 self.sides[1].prefetch(self.pairs.side(ahead, Side::Item));
             }
             let record = self.pairs.record(pair);
-            let indexes = record.sides;
-            counts.clear();
-            self.pairs.record_counts().extend(record, &mut counts);
-            for (entities, index) in self.sides.iter_mut().zip(indexes) {
-                for (slot, &count) in counts.iter().enumerate() {
-                    let total = entities.total_mut(index, slot);
-                    *total = total.wrapping_add(count);
-                }
+            self.pairs.record_counts().write(record, &mut counts);
+            for (entities, index) in self.sides.iter_mut().zip(record.sides) {
+                entities.add_counts(index, &counts[..slots]);
             }
             for &slot in &open {
                 if counts[slot] > 0 {
                     self.sold[slot].push(pair);
                 }
             }
-            Lists::restore(&mut self.pairs, &mut self.sides, pair, &counts);
+            Lists::restore(&mut self.pairs, &mut self.sides, pair);
         }
         for entities in &mut self.sides {
             entities.restored();
