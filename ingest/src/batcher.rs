@@ -247,13 +247,14 @@ impl Progress {
         let mut served = Vec::new();
         let mut bytes = 0;
         while let Some(pending) = self.backlog.front_mut() {
+            let before = pending.rest.len();
             while purchases.len() < limits.purchases && bytes < limits.bytes {
                 let Some(purchase) = pending.rest.next() else { break };
                 bytes += weight(&purchase);
                 purchases.push(purchase);
             }
             if pending.rest.len() > 0 {
-                pending.begun |= !purchases.is_empty();
+                pending.begun |= pending.rest.len() < before;
                 break;
             }
             served.extend(self.backlog.pop_front().map(|pending| pending.done));
@@ -340,15 +341,21 @@ mod tests {
 
     #[test]
     fn what_nobody_waits_for_is_left_out_unless_it_is_begun() {
-        let mut progress = progress(&[1, 4, 2, 3]);
-        let (done, waits) = oneshot::channel();
-        progress.backlog[0].done = done;
-        assert_eq!(progress.next_batch(ProducerId(1), &limits(2, usize::MAX)).1.len(), 1);
-        // All others have gone, but one of the four is in the log.
-        assert_eq!(progress.skip_abandoned(), 2 + 3);
-        let got = batches(&mut progress, &limits(10, usize::MAX));
-        assert_eq!(got, [(vec![2, 3, 4], 1)]);
-        drop(waits);
+        for (first, left_out, batch) in [
+            // One of the four is in the log.
+            (2, 2 + 3, vec![(vec![2, 3, 4], 1)]),
+            // None is.
+            (1, 4 + 2 + 3, vec![]),
+        ] {
+            let mut progress = progress(&[1, 4, 2, 3]);
+            let (done, waits) = oneshot::channel();
+            progress.backlog[0].done = done;
+            assert_eq!(progress.next_batch(ProducerId(1), &limits(first, usize::MAX)).1.len(), 1);
+            // All others have gone.
+            assert_eq!(progress.skip_abandoned(), left_out);
+            assert_eq!(batches(&mut progress, &limits(10, usize::MAX)), batch);
+            drop(waits);
+        }
     }
 
     #[test]

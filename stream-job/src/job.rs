@@ -217,12 +217,11 @@ impl Job {
         if idle {
             stop.cancelled().await;
         }
-        while let Some(ended) = ended.recv().await {
+        while outcome.is_ok()
+            && let Some(ended) = ended.recv().await
+        {
             stop.cancel();
-            outcome = outcome.and(ended);
-            if outcome.is_err() {
-                break;
-            }
+            outcome = ended;
         }
         stop.cancel();
         let others = async { while ended.recv().await.is_some() {} };

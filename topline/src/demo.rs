@@ -102,7 +102,15 @@ pub(crate) struct Outcome {
 /// `topline demo`: starts a server, plays against it, and serves on until Ctrl-C or SIGTERM.
 pub(crate) async fn run(mut args: DemoArgs, termination: &Termination) -> anyhow::Result<()> {
     args.check()?;
-    let topics = DemoTopics::make(&mut args.server).await?;
+    let topics = termination.during(DemoTopics::make(&mut args.server)).await?;
+    let played = serve_and_play(&args, termination).await;
+    if let Some(topics) = topics {
+        topics.remove().await?;
+    }
+    played
+}
+
+async fn serve_and_play(args: &DemoArgs, termination: &Termination) -> anyhow::Result<()> {
     let config = args.server.job.window.config()?;
     // Removed when the demo ends.
     let temporary = tempfile::tempdir().context("cannot make a temporary directory")?;
@@ -111,7 +119,7 @@ pub(crate) async fn run(mut args: DemoArgs, termination: &Termination) -> anyhow
     let (public, admin) = (running.public, running.admin);
     let mut outcome = Err(anyhow!("stopped before every answer was compared"));
     let played = async {
-        match Box::pin(play(&format!("http://{public}"), &args, &config)).await {
+        match Box::pin(play(&format!("http://{public}"), args, &config)).await {
             Err(error) => outcome = Err(error),
             Ok(played) => {
                 outcome = played.ensure_verified();
@@ -130,9 +138,6 @@ pub(crate) async fn run(mut args: DemoArgs, termination: &Termination) -> anyhow
         }
     };
     let ended = Box::pin(running.until(stop)).await;
-    if let Some(topics) = topics {
-        topics.remove().await?;
-    }
     ended.and(outcome)
 }
 

@@ -31,6 +31,11 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    // Of these, what is asked to end has done all that was asked of it.
+    let serves = matches!(
+        cli.command,
+        Command::Serve(_) | Command::Ingest(_) | Command::Job(_) | Command::Query(_)
+    );
     let outcome = telemetry::init_tracing(cli.log_format, cli.log_filter())
         .map_err(Into::into)
         .and_then(|()| cli::runtime())
@@ -44,7 +49,7 @@ fn main() -> ExitCode {
         });
     match outcome {
         Ok(code) => code,
-        Err(error) if error.is::<EndedEarly>() => {
+        Err(error) if serves && error.is::<EndedEarly>() => {
             tracing::info!("stopped: {error}");
             ExitCode::SUCCESS
         }

@@ -158,7 +158,7 @@ pub(crate) async fn job(args: JobRoleArgs, termination: &Termination) -> anyhow:
         Job::open(config, Restoring::default(), log, target, job_metrics)?
             .with_side_topics(side_topics)
     });
-    let job = job.await??;
+    let job = termination.during(async { Ok(job.await??) }).await?;
     let side_outputs = Some(admin::routes(job.side_outputs()));
     let mut role =
         Role::start(&args.admin, metrics, ("job", "recovering"), side_outputs, termination)?;

@@ -12,7 +12,7 @@ use tokio::{
 #[derive(Debug, Clone)]
 pub(crate) struct Termination(watch::Receiver<u32>);
 
-/// The process was asked to end before it was up. No failure.
+/// The process was asked to end before it was up. No failure of a server; of what had something to do, it is.
 #[derive(Debug)]
 pub(crate) struct EndedEarly;
 

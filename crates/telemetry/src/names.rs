@@ -134,7 +134,8 @@ metrics! {
     VIEW_RENDER_MISSES = "topline_view_render_misses_total",
         "Answers rendered anew because the list had changed.";
     VIEW_LAG_SECONDS = "topline_view_lag_seconds",
-        "At most so old are the answers about a partition; 0 if everything in the log is in them.";
+        "At most so old are the answers about a partition; 0 if everything in the log is in them. \
+         At least as long as it has not been heard how far the log is.";
     VIEW_WAITERS = "topline_view_waiters",
         "Requests waiting for the view to reach a position.";
     VIEW_EVENT_STREAMS = "topline_view_event_streams",

@@ -120,6 +120,23 @@ fn records_of_the_version_before_are_read() {
     assert_eq!(replica.progress(), Some(expected).as_ref());
 }
 
+/// Another writer may keep days for longer, and not know what has been dropped here.
+#[test]
+fn what_a_replica_has_dropped_stays_dropped() {
+    let mut writer = writer(FeedLimits::default());
+    let view = view();
+    let mut replica = ready_replica(&view, &keyframe(&mut writer));
+    for dropped_until in [None, BusinessDate::from_days(-6), BusinessDate::from_days(-3)] {
+        let next = replica.progress().unwrap().next.0 + 1;
+        let told = Progress { dropped_until, ..progress(next) };
+        let mut records = Vec::new();
+        writer.delta(&told, |record| records.push(record)).progress(&told);
+        assert_eq!(replica.apply(Offset(1), &records[0]), Ok(Outcome::Published));
+        let expected = BusinessDate::from_days(-4).max(dropped_until);
+        assert_eq!(view.progress(Partition(1)).dropped_until, expected);
+    }
+}
+
 fn ready_replica(view: &Arc<View>, records: &[Bytes]) -> Replica {
     let mut replica = Replica::new(view.writer(Partition(1)));
     // The other partition, so that the view can be read.

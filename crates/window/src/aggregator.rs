@@ -434,15 +434,22 @@ impl Aggregator {
         for &open in &closing {
             self.close_day(open);
         }
-        let oldest = date.plus_days(-(self.config.day_retention_days as i32));
-        self.drop_until(oldest);
+        self.drop_passed();
         closing.len() as u64
     }
 
-    /// Drops the closed days up to `date`.
-    pub(crate) fn drop_until(&mut self, date: BusinessDate) {
-        self.progress.dropped_until = self.progress.dropped_until.max(Some(date));
-        self.days.drop_until(date);
+    /// Drops the closed days that are not kept any more.
+    pub(crate) fn drop_passed(&mut self) {
+        let Some(newest) = self.progress.newest_date.filter(|_| self.layout.keeps(WindowKind::Day))
+        else {
+            return;
+        };
+        let passed = newest.days() - self.config.day_retention_days as i32;
+        let dropped = &mut self.progress.dropped_until;
+        *dropped = BusinessDate::from_days(passed).max(*dropped);
+        if let Some(date) = *dropped {
+            self.days.drop_until(date);
+        }
     }
 
     /// Keeps only the lists and the totals of a day, and frees its slot.

@@ -124,7 +124,8 @@ pub struct LoadArgs {
     pub verify_k: u32,
     /// Days whose lists --verify compares, the newest that were sent: at most the --day-retention of the server; 0:
     /// no lists of days
-    #[arg(long, env = "TOPLINE_LOADGEN_VERIFY_DAYS", default_value_t = 90, value_name = "DAYS")]
+    #[arg(long, env = "TOPLINE_LOADGEN_VERIFY_DAYS", default_value_t = 90, value_name = "DAYS",
+        value_parser = value_parser!(u32).range(0..=36_500))]
     pub verify_days: u32,
 }
 

@@ -60,15 +60,16 @@ pub(crate) async fn ensure_comparable(
     options: &VerifyOptions,
     (store, date): (StoreId, BusinessDate),
 ) -> Result<(), LoadError> {
+    ensure_fresh(target, Request::StoreItems(store)).await?;
     for date in [None, Some(date).filter(|_| options.kept_days > 0)] {
         let path = List::ChainItems.path(date, options.k);
-        let (status, body) = client.get(&path).await.map_err(LoadError::Verify)?;
+        let (status, body) = client.get(&path).await.map_err(LoadError::NoList)?;
         // Any other: it is empty, or knows the calls of the existing clients only.
         if status == StatusCode::BAD_REQUEST {
             return Err(LoadError::NotComparable { path, message: message_of(&body) });
         }
     }
-    ensure_fresh(target, Request::StoreItems(store)).await
+    Ok(())
 }
 
 /// Compares.

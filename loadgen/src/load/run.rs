@@ -94,6 +94,9 @@ pub enum LoadError {
         /// What the server said.
         message: String,
     },
+    /// The server does not say whether it gives the lists that are to be compared.
+    #[error("asking for what --verify compares")]
+    NoList(#[source] Failure),
     /// The server does not answer before anything is measured.
     #[error("the server does not answer as expected ({outcome}): {message}")]
     NoAnswer {

@@ -277,6 +277,10 @@ impl Replica {
 
     /// Ends a flush.
     fn publish(&mut self, progress: &Progress) {
+        // Another writer may have dropped more.
+        let dropped = self.progress.and_then(|known| known.dropped_until);
+        let progress =
+            &Progress { dropped_until: progress.dropped_until.max(dropped), ..*progress };
         // A delta that drops a day may be among those missed.
         let first_kept =
             progress.newest_date.map(|newest| self.writer.shape().dates_kept(newest).0);

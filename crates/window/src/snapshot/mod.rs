@@ -251,11 +251,10 @@ mod tests {
         fn late(&mut self, _: Offset, _: u32, _: &Purchase) {}
     }
 
-    /// One purchase whose numbers take as many bytes as they may, and one on a day so much later that its own is
-    /// closed.
-    fn state(items: u64) -> Aggregator {
+    /// A purchase whose numbers take as many bytes as they may, so many days after a first one.
+    fn purchase(days: i32, items: u64) -> Purchase {
         let now = Timestamp::from_millis(1_609_459_200_000).expect("in range");
-        let purchase = |days, items| Purchase {
+        Purchase {
             store: StoreId(u32::MAX),
             customer: CustomerId(0),
             date: now.date().plus_days(days),
@@ -264,14 +263,22 @@ mod tests {
             lines: (0..items)
                 .map(|n| Line { item: ItemId(u64::MAX - n), quantity: u32::MAX })
                 .collect(),
-        };
-        let batch = Batch {
+        }
+    }
+
+    fn batch<const N: usize>(first_sequence: u64, purchases: [Purchase; N]) -> Batch {
+        Batch {
             producer: ProducerId(1),
-            first_sequence: Sequence(0),
-            append_time: now,
-            purchases: vec![purchase(0, items), purchase(10, 1)],
-        };
+            first_sequence: Sequence(first_sequence),
+            append_time: purchases[0].event_time,
+            purchases: purchases.into(),
+        }
+    }
+
+    /// A state with a day of so many items, which is closed.
+    fn state(items: u64) -> Aggregator {
         let mut state = Aggregator::new(Config::default());
+        let batch = batch(0, [purchase(0, items), purchase(10, 1)]);
         state.apply(Offset(0), &batch, &mut Nowhere);
         state
     }
@@ -351,27 +358,35 @@ mod tests {
         assert_eq!((state.progress.next, state.progress.dropped_until), (Offset(7), Some(dropped)));
     }
 
-    /// Days that are gone do not come back when days are kept for longer.
+    /// Days that are gone do not come back when days are kept for longer, also those that are in a chunk still.
     #[test]
     fn what_has_been_dropped_is_known_after_a_restart() {
-        let mut before = state(1);
-        let newest = before.progress.newest_date.expect("a date");
-        let mut chunks = Vec::new();
-        let Ok(()) = before.snapshot(true).encode(|chunk| {
-            chunks.push(chunk.to_vec());
-            Ok::<_, Infallible>(())
-        });
-        let kept = Config::default().day_retention_days;
-        for (retention, dropped) in [(kept * 2, kept), (kept, kept), (3, 3)] {
+        let short = Config { day_retention_days: 20, ..Config::default() };
+        let mut before = Aggregator::new(short);
+        let (mut chunks, mut newest) = (Vec::new(), None);
+        for (offset, days) in (0..).zip([0, 10, 40]) {
+            let batch = batch(offset, [purchase(days, 1)]);
+            newest = Some(batch.purchases[0].date);
+            before.apply(Offset(offset), &batch, &mut Nowhere);
+            let Ok(()) = before.snapshot(offset < 2).encode(|chunk| {
+                chunks.push(chunk.to_vec());
+                Ok::<_, Infallible>(())
+            });
+            if offset < 1 {
+                chunks.clear();
+            }
+        }
+        assert!(chunks.iter().any(|chunk| chunk[0] == DAY), "the first day is in it");
+        for (retention, dropped) in [(90, 20), (20, 20), (3, 3)] {
             let config = Config { day_retention_days: retention, ..Config::default() };
             let mut restore = Restore::new(config);
             for chunk in &chunks {
                 restore.chunk(chunk).expect("a chunk");
             }
             let state = restore.finish().expect("a state");
-            let dropped = newest.plus_days(-(dropped as i32));
+            let dropped = newest.expect("a date").plus_days(-dropped);
             assert_eq!(state.progress.dropped_until, Some(dropped), "{retention}");
-            assert!(state.days.kept.keys().all(|&date| date > dropped));
+            assert!(state.days.kept.keys().all(|&date| date > dropped), "{retention}");
         }
     }
 }

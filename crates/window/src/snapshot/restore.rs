@@ -10,7 +10,7 @@ use model::{BusinessDate, IdempotencyKey, Offset, ProducerId, Sequence, Timestam
 
 use super::{BOUNDS, DAY, ENTITIES, KEYS, META, OLDEST, PAIRS, PANE, RestoreError, VERSION};
 use crate::{
-    Aggregator, Config, FinalDay, FinalIndex, Progress, Settings, WindowKind,
+    Aggregator, Config, FinalDay, FinalIndex, Progress, Settings,
     dedup::{ProducerState, Producers},
     lists::Lists,
     pairs::Side,
@@ -280,12 +280,9 @@ impl Restore {
         state.pairs.clear_dirty_save();
         state.keys.restored();
         state.days.kept = days.into_iter().map(|(date, day)| (date, Arc::new(day))).collect();
-        let keeps_days = state.layout.keeps(WindowKind::Day);
-        if let Some(newest) = state.progress.newest_date.filter(|_| keeps_days) {
-            state.drop_until(newest.plus_days(-(state.config.day_retention_days as i32)));
-            // None of them has been handed on.
-            state.days.dropped_unflushed.clear();
-        }
+        state.drop_passed();
+        // None of them has been handed on.
+        state.days.dropped_unflushed.clear();
         Ok(state)
     }
 }
