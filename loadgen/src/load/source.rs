@@ -325,3 +325,36 @@ impl Source {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_known_once_the_server_has_had_a_list_of_it() {
+        let known = Known::new(100, 100);
+        let (store, item) = (Request::StoreItems(StoreId(70)), Request::ItemStores(ItemId(70)));
+        assert!(!known.has(&store) && !known.has(&item));
+        known.answered(&item);
+        assert!(!known.has(&store) && known.has(&item));
+
+        let mut basket = Basket {
+            store: StoreId(70),
+            customer: CustomerId(1),
+            date: BusinessDate::from_days(0).expect("in range"),
+            occurred_at: None,
+            key: "k".to_owned(),
+            lines: [(3, 1), (4, 0)]
+                .map(|(id, quantity)| Line { item: ItemId(id), quantity })
+                .into(),
+        };
+        known.answered(&Request::Post(basket.clone()));
+        assert!(!known.has(&store), "it may be a moment until it shows");
+        known.sold(&basket);
+        assert!(known.has(&store) && known.has(&Request::ItemStores(ItemId(3))));
+        assert!(!known.has(&Request::ItemStores(ItemId(4))), "nothing was sold of it");
+        basket.store = StoreId(1000);
+        known.sold(&basket);
+        assert!(!known.has(&Request::StoreItems(StoreId(1000))), "there is no room for it");
+    }
+}
