@@ -6,7 +6,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    convert::Infallible,
     sync::Arc,
     time::Duration,
 };
@@ -436,10 +435,7 @@ impl Subject {
         if snapshot.full {
             self.saved.clear();
         }
-        let Ok(()) = snapshot.encode(|chunk| {
-            self.saved.push(chunk.to_vec());
-            Ok::<_, Infallible>(())
-        });
+        self.saved.extend(snapshot.to_chunks());
     }
 
     /// Starts again from the last snapshot, if there is one.

@@ -2,7 +2,6 @@
 
 use std::{
     collections::VecDeque,
-    convert::Infallible,
     sync::{Arc, atomic::AtomicU64},
 };
 
@@ -211,11 +210,7 @@ impl Worker {
 
     /// What a checkpoint of its state would hold.
     pub(crate) fn save(&mut self) {
-        let chunks = self.checkpoint.insert(Vec::new());
-        let Ok(()) = self.state.snapshot(true).encode(|chunk| {
-            chunks.push(chunk.to_vec());
-            Ok::<_, Infallible>(())
-        });
+        self.checkpoint = Some(self.state.snapshot(true).to_chunks());
     }
 
     /// Goes on from the checkpoint of another run; from the beginning, if there is none.

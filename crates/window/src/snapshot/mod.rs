@@ -19,7 +19,7 @@
 mod chunks;
 mod restore;
 
-use std::{mem, sync::Arc};
+use std::{convert::Infallible, mem, sync::Arc};
 
 use model::{
     IdempotencyKey, Offset, Timestamp,
@@ -168,6 +168,16 @@ impl Snapshot {
         out.finish()
     }
 
+    /// All chunks at once, where there is memory for them.
+    pub fn to_chunks(&self) -> Vec<Vec<u8>> {
+        let mut chunks = Vec::new();
+        let Ok(()) = self.encode(|chunk| {
+            chunks.push(chunk.to_vec());
+            Ok::<_, Infallible>(())
+        });
+        chunks
+    }
+
     fn encode_entities<E>(&self, out: &mut Chunks<'_, E>) {
         for side in Side::BOTH {
             let (first, ids) = &self.entities[side as usize];
@@ -236,8 +246,6 @@ impl Snapshot {
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
-
     use model::{
         Batch, BusinessDate, CustomerId, ItemId, Line, ProducerId, Purchase, Sequence, StoreId,
     };
@@ -283,25 +291,25 @@ mod tests {
         state
     }
 
+    fn restored(config: Config, chunks: &[Vec<u8>]) -> Aggregator {
+        let mut restore = Restore::new(config);
+        for chunk in chunks {
+            restore.chunk(chunk).expect("a chunk");
+        }
+        restore.finish().expect("a state")
+    }
+
     #[test]
     fn chunks_fit_their_pages_however_large_the_numbers_are() {
         let mut state = state(2 * CHUNK_ITEMS as u64 + 1);
-        let mut chunks = Vec::new();
-        let Ok(()) = state.snapshot(true).encode(|chunk| {
-            chunks.push(chunk.to_vec());
-            Ok::<_, Infallible>(())
-        });
+        let chunks = state.snapshot(true).to_chunks();
         for tag in [ENTITIES, PAIRS, PANE, DAY] {
             assert!(chunks.iter().filter(|chunk| chunk[0] == tag).count() > 1, "chunks of {tag}");
         }
         let longest = chunks.iter().map(Vec::len).max();
         assert!(longest < Some((256 << 10) - (2 << 10)), "{longest:?}");
 
-        let mut restore = Restore::new(Config::default());
-        for chunk in &chunks {
-            restore.chunk(chunk).expect("a chunk");
-        }
-        assert_eq!(restore.finish().expect("a state").days.kept, state.days.kept);
+        assert_eq!(restored(Config::default(), &chunks).days.kept, state.days.kept);
     }
 
     #[test]
@@ -347,11 +355,7 @@ mod tests {
             lists.encode(&mut day);
         }
 
-        let mut restore = Restore::new(config.clone());
-        for chunk in [meta, day] {
-            restore.chunk(&chunk).expect("a chunk");
-        }
-        let state = restore.finish().expect("a state");
+        let state = restored(config.clone(), &[meta, day]);
         let kept = &state.days.kept[&date];
         assert_eq!([&kept.stores, &kept.items], [&lists[0], &lists[1]]);
         let dropped = newest.plus_days(-(config.day_retention_days as i32));
@@ -368,22 +372,16 @@ mod tests {
             let batch = batch(offset, [purchase(days, 1)]);
             newest = Some(batch.purchases[0].date);
             before.apply(Offset(offset), &batch, &mut Nowhere);
-            let Ok(()) = before.snapshot(offset < 2).encode(|chunk| {
-                chunks.push(chunk.to_vec());
-                Ok::<_, Infallible>(())
-            });
-            if offset < 1 {
+            let snapshot = before.snapshot(offset < 2);
+            if snapshot.full {
                 chunks.clear();
             }
+            chunks.extend(snapshot.to_chunks());
         }
         assert!(chunks.iter().any(|chunk| chunk[0] == DAY), "the first day is in it");
         for (retention, dropped) in [(90, 20), (20, 20), (3, 3)] {
             let config = Config { day_retention_days: retention, ..Config::default() };
-            let mut restore = Restore::new(config);
-            for chunk in &chunks {
-                restore.chunk(chunk).expect("a chunk");
-            }
-            let state = restore.finish().expect("a state");
+            let state = restored(config, &chunks);
             let dropped = newest.expect("a date").plus_days(-dropped);
             assert_eq!(state.progress.dropped_until, Some(dropped), "{retention}");
             assert!(state.days.kept.keys().all(|&date| date > dropped), "{retention}");
