@@ -7,8 +7,8 @@ use std::{
     time::Duration,
 };
 
-use log::{AppendError, Bounds, Log, ReadError};
-use model::{Offset, Partition};
+use log::{AppendError, Log, ReadError};
+use model::Partition;
 use telemetry::JobMetrics;
 use tokio::{
     runtime::Handle,
@@ -19,8 +19,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    JobConfig, Rebuild, Restoring, Saturated, SideOutputs, SideTopics, Target,
+    JobConfig, Restoring, Saturated, SideOutputs, SideTopics, Target,
     checkpoint::{CheckpointError, CheckpointStore, Identity},
+    continuity::{self, blocking},
     lag::Lag,
     restoring::Restorer,
     retention,
@@ -91,29 +92,6 @@ struct Assigned {
     outboxes: Option<Arc<Outboxes>>,
 }
 
-/// Discards the checkpoints if they are to be made anew, and the stream allows it.
-fn prepare(config: &JobConfig, log: &dyn Log) -> Result<(), CheckpointError> {
-    if config.rebuild == Rebuild::Complete {
-        for partition in config.assignment.of(log.partitions()) {
-            let Bounds { earliest, next: end } = log.bounds(partition);
-            if earliest > Offset(0) {
-                return Err(CheckpointError::CannotRebuild { partition, earliest });
-            }
-            if let Some((file, next)) = CheckpointStore::peek(&config.directory, partition)
-                && next > end
-            {
-                return Err(CheckpointError::Ahead { file, partition, end, next });
-            }
-        }
-    }
-    if config.rebuild != Rebuild::No {
-        for partition in config.assignment.of(log.partitions()) {
-            CheckpointStore::discard(&config.directory, partition)?;
-        }
-    }
-    Ok(())
-}
-
 impl std::fmt::Debug for Job {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Job").field("config", &self.config).finish_non_exhaustive()
@@ -126,7 +104,7 @@ impl Job {
     ///
     /// # Errors
     /// [`JobError::Checkpoint`] if one cannot be used; the message says what to do.
-    pub fn open(
+    pub async fn open(
         config: JobConfig,
         mut restoring: Restoring,
         log: Arc<dyn Log>,
@@ -134,18 +112,20 @@ impl Job {
         metrics: JobMetrics,
     ) -> Result<Self, JobError> {
         let partitions = log.partitions();
-        prepare(&config, &*log)?;
+        continuity::discard_if_asked(&config, &*log).await?;
         let mut assigned = Vec::new();
         for partition in config.assignment.of(partitions) {
             let (store, restorer) = if let Some(begun) = restoring.take(partition) {
                 (begun.store, Some(begun.restorer))
             } else {
                 let identity = Identity { partition, partitions };
-                (Arc::new(CheckpointStore::open(&config.directory, identity)?), None)
+                let directory = config.directory.clone();
+                let store = blocking(move || CheckpointStore::open(&directory, identity)).await?;
+                (Arc::new(store), None)
             };
-            let next = store.saved()?.next;
-            check(&store, partition, next, log.bounds(partition), config.rebuild)?;
-            let saved_next = Arc::new(AtomicU64::new(next.0));
+            let saved = store.saved()?;
+            continuity::check(store.file(), &saved, partition, &*log, config.rebuild).await?;
+            let saved_next = Arc::new(AtomicU64::new(saved.next.0));
             assigned.push(Assigned { partition, store, saved_next, restorer, outboxes: None });
         }
         Ok(Self {
@@ -166,7 +146,7 @@ impl Job {
     ///
     /// # Panics
     /// If a topic has another number of partitions than the stream.
-    pub fn with_side_topics(mut self, topics: SideTopics) -> Result<Self, JobError> {
+    pub async fn with_side_topics(mut self, topics: SideTopics) -> Result<Self, JobError> {
         for topic in [&topics.late, &topics.dead_letters] {
             assert_eq!(
                 topic.partitions(),
@@ -175,8 +155,10 @@ impl Job {
             );
         }
         for Assigned { partition, store, outboxes, .. } in &mut self.assigned {
-            let limit = self.config.max_side_bytes;
-            *outboxes = Some(Arc::new(Outboxes::new(store, *partition, limit, &self.metrics)?));
+            let (store, partition) = (store.clone(), *partition);
+            let (limit, metrics) = (self.config.max_side_bytes, self.metrics.clone());
+            let new = move || Outboxes::new(&store, partition, limit, &metrics);
+            *outboxes = Some(Arc::new(blocking(new).await?));
         }
         self.side_topics = Some(topics);
         Ok(self)
@@ -306,27 +288,4 @@ fn task<T>(
             tracing::debug!(partition = partition.0, "nobody waits for the thread");
         }
     }
-}
-
-/// Whether the stream continues a checkpoint that ends before `next`.
-fn check(
-    store: &CheckpointStore,
-    partition: Partition,
-    next: Offset,
-    stream: Bounds,
-    rebuild: Rebuild,
-) -> Result<(), CheckpointError> {
-    let file = || store.file().display().to_string();
-    let Bounds { earliest, next: end } = stream;
-    if next > end {
-        return Err(CheckpointError::Ahead { file: file(), partition, end, next });
-    }
-    if next >= earliest || rebuild == Rebuild::Remaining {
-        return Ok(());
-    }
-    Err(if next == Offset(0) {
-        CheckpointError::BeginningGone { file: file(), partition, earliest }
-    } else {
-        CheckpointError::Behind { file: file(), partition, earliest, next }
-    })
 }

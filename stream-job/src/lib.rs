@@ -8,6 +8,7 @@
 
 mod args;
 mod checkpoint;
+mod continuity;
 mod job;
 mod lag;
 mod output;

@@ -1,15 +1,19 @@
 //! Trimming the log behind the checkpoints.
 
-use std::sync::{Arc, atomic::AtomicU64};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use log::{Log, Retention};
-use model::{Partition, Timestamp};
+use model::{Offset, Partition, Timestamp};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::{JobError, RetentionConfig, worker::saved_next};
+use crate::{JobError, RetentionConfig};
 
-/// Trims all partitions now and then, never past their checkpoints, until shutdown.
+/// Trims all partitions now and then, never past their checkpoints, until shutdown. The last record that a
+/// checkpoint has stays too: by it the next start recognises the stream.
 pub(crate) async fn trim(
     log: Arc<dyn Log>,
     saved: Vec<(Partition, Arc<AtomicU64>)>,
@@ -21,7 +25,7 @@ pub(crate) async fn trim(
     while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
         for (partition, saved) in &saved {
             let retention = Retention {
-                not_past: saved_next(saved),
+                not_past: Offset(saved.load(Ordering::Acquire).saturating_sub(1)),
                 older_than: Some(Timestamp::now().minus(config.age)),
                 max_bytes: config.max_bytes,
             };

@@ -18,7 +18,7 @@ use window::{Aggregator, Applied, WindowKind};
 
 use crate::{
     JobConfig, JobError,
-    checkpoint::{CheckpointError, CheckpointStore, Saved},
+    checkpoint::{CheckpointError, CheckpointStore, LastRecord, Saved},
     lag::Lag,
     output::Output,
     saturation::{Limit, Saturation},
@@ -104,6 +104,8 @@ struct Running {
     side: SideBatch,
     saved: Saved,
     saving: Option<Saving>,
+    /// The last record applied, if that was since the start.
+    last: Option<Record>,
     /// Lines applied since the last snapshot.
     unsaved_lines: u64,
     /// Of which side output too much waits for its topic.
@@ -140,6 +142,7 @@ impl Worker {
             side: SideBatch::default(),
             saved,
             saving: None,
+            last: None,
             unsaved_lines: 0,
             held_up: None,
             full: false,
@@ -277,8 +280,9 @@ impl Running {
 
     /// Applies records, up to the first for which there is no room.
     fn apply(&mut self, records: Vec<Record>) {
-        for Record { offset, payload } in records {
-            match Batch::decode(&payload) {
+        for record in records {
+            let Record { offset, ref payload } = record;
+            match Batch::decode(payload) {
                 Ok(batch) if !self.has_room_for(&batch) => break,
                 Ok(batch) => {
                     let applied = self.state.apply(offset, &batch, &mut self.side);
@@ -288,10 +292,11 @@ impl Running {
                 Err(error) => {
                     tracing::warn!(partition = self.worker.partition.0, offset = offset.0, %error, "dead letter");
                     self.worker.metrics.partition.dead_lettered.inc();
-                    self.side.dead_letter(offset, &payload);
+                    self.side.dead_letter(offset, payload);
                     self.state.skip(offset);
                 }
             }
+            self.last = Some(record);
         }
         self.report_saturation();
     }
@@ -424,13 +429,14 @@ impl Running {
     fn save(&mut self) {
         let started = Instant::now();
         let snapshot = self.state.snapshot(self.saved.wants_full());
+        let last = self.last.as_ref().map(LastRecord::of).or(self.saved.last);
         let side = std::mem::take(&mut self.side);
         let (store, outboxes) = (self.worker.store.clone(), self.worker.outboxes.clone());
         self.last_save = started;
         self.unsaved_lines = 0;
         let thread = thread::spawn(move || {
             let keep = if outboxes.is_some() { Keep::Waiting } else { Keep::Newest };
-            let saved = store.save(&snapshot, &side, keep)?;
+            let saved = store.save(&snapshot, last, &side, keep)?;
             if let Some(outboxes) = outboxes {
                 outboxes.stored(&side);
             }
@@ -468,9 +474,4 @@ impl Running {
         );
         Ok(())
     }
-}
-
-/// The first offset not in the checkpoint.
-pub(crate) fn saved_next(saved: &AtomicU64) -> Offset {
-    Offset(saved.load(Ordering::Acquire))
 }

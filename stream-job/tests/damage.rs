@@ -26,7 +26,7 @@ async fn run(
     expected: &[String],
     case: &str,
 ) -> Result<(), JobError> {
-    let mut running = start(config(directory), log)?;
+    let mut running = start(config(directory), log).await?;
     running.caught_up().await?;
     let got = running.answers();
     let differences: Vec<_> = got.iter().zip(expected).filter(|(a, b)| a != b).collect();
@@ -69,7 +69,7 @@ async fn first_outcome(
 async fn prepare(directory: &Path) -> (Arc<MemoryLog>, Vec<String>) {
     let records = records(99, partitions(1), 300);
     let half = vec![records[0][..150].to_vec()];
-    let mut running = start(config(directory), log_of(&half).await).unwrap();
+    let mut running = start(config(directory), log_of(&half).await).await.unwrap();
     running.caught_up().await.unwrap();
     running.stop().await;
     let log = log_of(&records).await;
@@ -131,7 +131,7 @@ async fn a_rebuild_gets_over_it() {
     let refused = outcome(home.path(), &file, &log, &expected, "overwritten").await;
     assert_eq!(refused, Outcome::Refused);
     let rebuilding = stream_job::JobConfig { rebuild: Rebuild::Complete, ..config(home.path()) };
-    let mut running = start(rebuilding, log.clone()).unwrap();
+    let mut running = start(rebuilding, log.clone()).await.unwrap();
     running.caught_up().await.unwrap();
     assert!(running.answers() == expected);
     running.stop().await;

@@ -24,7 +24,7 @@ async fn garbage_is_skipped_and_kept_once() {
         Bytes::from(vec![0; 100_000]),
     ];
     append(&*log, 0, sale(0, 1, 7, 1)).await;
-    let mut running = start(config(&directory), log.clone()).unwrap();
+    let mut running = start(config(&directory), log.clone()).await.unwrap();
     running.caught_up().await.unwrap();
     running.stop().await;
     copy(&directory, &before);
@@ -42,7 +42,7 @@ async fn garbage_is_skipped_and_kept_once() {
             std::fs::remove_dir_all(&directory).unwrap();
             copy(&before, &directory);
         }
-        let mut running = start(config(&directory), log.clone()).unwrap();
+        let mut running = start(config(&directory), log.clone()).await.unwrap();
         running.caught_up().await.unwrap();
         assert_eq!(running.metric("topline_job_dead_lettered_total") as u64, counted, "{round}");
         let query = Query {
@@ -80,7 +80,7 @@ async fn late_purchases_are_kept_once() {
     purchase.date = purchase.date.plus_days(-5);
     late.purchases = vec![purchase.clone(), purchase.clone()];
     append(&*log, 0, sale(0, 1, 7, 1)).await;
-    let mut running = start(config(&directory), log.clone()).unwrap();
+    let mut running = start(config(&directory), log.clone()).await.unwrap();
     running.caught_up().await.unwrap();
     running.stop().await;
     copy(&directory, &before);
@@ -92,7 +92,7 @@ async fn late_purchases_are_kept_once() {
             std::fs::remove_dir_all(&directory).unwrap();
             copy(&before, &directory);
         }
-        let mut running = start(config(&directory), log.clone()).unwrap();
+        let mut running = start(config(&directory), log.clone()).await.unwrap();
         running.caught_up().await.unwrap();
         assert_eq!(running.metric("topline_job_late_total") as u64, counted, "{round}");
         let side = running.side.clone();

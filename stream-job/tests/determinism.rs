@@ -33,7 +33,7 @@ async fn answers_do_not_depend_on_how_the_stream_is_read() {
             let directory = tempfile::tempdir().unwrap();
             let config = any_pace(config(directory.path()), &mut random);
             let pace = format!("{config:?}");
-            let mut running = start(config, log_of(&records).await).unwrap();
+            let mut running = start(config, log_of(&records).await).await.unwrap();
             running.caught_up().await.unwrap();
             assert!(running.answers() == expected, "seed {seed}, {pace}");
             // The stream has all that could make a difference.
@@ -59,7 +59,7 @@ async fn answers_do_not_depend_on_restarts() {
         let mut appended = 0;
         while appended < BATCHES {
             let config = any_pace(config(&directory), &mut random);
-            let mut running = start(config, log.clone()).unwrap();
+            let mut running = start(config, log.clone()).await.unwrap();
             let more = random.below(60) as usize;
             let until = (appended + more).min(BATCHES);
             append_all(&log, &records, appended..until).await;
@@ -76,7 +76,7 @@ async fn answers_do_not_depend_on_restarts() {
                 copy(&directory, &older);
             }
         }
-        let mut running = start(config(&directory), log.clone()).unwrap();
+        let mut running = start(config(&directory), log.clone()).await.unwrap();
         running.caught_up().await.unwrap();
         let got = running.answers();
         let differences: Vec<_> = got.iter().zip(&expected).filter(|(a, b)| a != b).collect();

@@ -105,7 +105,7 @@ async fn the_lag_grows_while_the_feed_is_out_of_reach() {
     let home = tempfile::tempdir().expect("a directory");
     let log: Arc<dyn Log> = MemoryLog::new(partitions(1));
     let views = Topic::new(Mood::Takes);
-    let running = Running::start(config(home.path()), log.clone(), views.clone());
+    let running = Running::start(config(home.path()), log.clone(), views.clone()).await;
     append(&*log, 0, sale(0, 1, 1, 1)).await;
     running.until(APPLIED, |applied| applied as u64 == 1).await;
     views.mood.send_replace(Mood::Silent);
@@ -124,7 +124,7 @@ async fn the_lag_grows_while_the_feed_is_out_of_reach() {
 async fn without_a_checkpoint_the_lag_is_since_the_start() {
     let home = tempfile::tempdir().expect("a directory");
     let views = Topic::new(Mood::Silent);
-    let running = Running::start(config(home.path()), five_sales().await, views.clone());
+    let running = Running::start(config(home.path()), five_sales().await, views.clone()).await;
     running.until(LAG, |lag| lag as u64 == 5).await;
     let an_hour = 3600.0;
     running.until(LAG_SECONDS, |lag| lag > 0.0 && lag < an_hour).await;
@@ -138,7 +138,7 @@ async fn without_a_checkpoint_the_lag_is_since_the_start() {
 async fn what_the_feed_refuses_is_not_handed_on() {
     let home = tempfile::tempdir().expect("a directory");
     let (log, views) = (five_sales().await, Topic::new(Mood::Refuses));
-    let running = Running::start(config(home.path()), log.clone(), views.clone());
+    let running = Running::start(config(home.path()), log.clone(), views.clone()).await;
     let tries = views.refusals(3).await;
     assert!(tries[2] - tries[0] >= Duration::from_millis(300), "pauses, of 100 and 200 ms");
     assert_eq!(running.feed.ready_partitions(), 0);

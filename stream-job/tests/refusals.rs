@@ -16,14 +16,14 @@ const PARTITIONS: u32 = 2;
 
 /// Checkpoints of all of `records`.
 async fn save(directory: &Path, records: &[Vec<Bytes>]) {
-    let mut running = start(config(directory), log_of(records).await).unwrap();
+    let mut running = start(config(directory), log_of(records).await).await.unwrap();
     running.caught_up().await.unwrap();
     running.stop().await;
 }
 
 /// Why it does not start, or ends at once.
 async fn refusal(config: JobConfig, log: &Arc<MemoryLog>) -> String {
-    let mut running = match start(config, log.clone()) {
+    let mut running = match start(config, log.clone()).await {
         Err(error) => return error.to_string(),
         Ok(running) => running,
     };
@@ -40,7 +40,7 @@ async fn trim(log: &MemoryLog, below: u64) {
 
 /// The checkpoints in `directory` go on with `records` as if nothing had been.
 async fn check_untouched(directory: &Path, records: &[Vec<Bytes>]) {
-    let mut running = start(config(directory), log_of(records).await).unwrap();
+    let mut running = start(config(directory), log_of(records).await).await.unwrap();
     running.caught_up().await.unwrap();
     let got = running.answers();
     running.stop().await;
@@ -90,7 +90,7 @@ async fn settings_for_the_time_to_come_may_change() {
     other.window.key_retention *= 2;
     other.window.max_keys += 1;
     other.window.disorder *= 2;
-    let mut running = start(other, log_of(&records).await).unwrap();
+    let mut running = start(other, log_of(&records).await).await.unwrap();
     running.caught_up().await.unwrap();
     running.stop().await;
     check_untouched(home.path(), &records).await;
@@ -131,10 +131,46 @@ async fn a_checkpoint_ahead_of_the_log() {
     check_untouched(home.path(), &records).await;
 
     let rebuilding = JobConfig { rebuild: Rebuild::Remaining, ..config(home.path()) };
-    let mut running = start(rebuilding, log_of(&shorter).await).unwrap();
+    let mut running = start(rebuilding, log_of(&shorter).await).await.unwrap();
     running.caught_up().await.unwrap();
     running.stop().await;
     check_untouched(home.path(), &shorter).await;
+}
+
+/// A topic made anew soon has as many records as the old one, ticks if nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_log_that_has_as_much() {
+    let home = tempfile::tempdir().unwrap();
+    let records = records(5, partitions(PARTITIONS), 60);
+    let counted = some(&records, 50);
+    save(home.path(), &counted).await;
+    let mut other = records.clone();
+    other[1].swap(48, 49);
+    assert_ne!(other[1][49], records[1][49]);
+    let text = refusal(config(home.path()), &log_of(&other).await).await;
+    assert!(text.contains("partition-1.redb has counted another record at offset 49"), "{text}");
+    assert!(text.contains("partition 1 of the stream has there"), "{text}");
+    assert!(text.contains("--rebuild=remaining"), "{text}");
+
+    // What only the checkpoints have is not thrown away by mistake.
+    let complete = JobConfig { rebuild: Rebuild::Complete, ..config(home.path()) };
+    let text = refusal(complete, &log_of(&other).await).await;
+    assert!(text.contains("has counted another record"), "{text}");
+    check_untouched(home.path(), &records).await;
+
+    let remaining = JobConfig { rebuild: Rebuild::Remaining, ..config(home.path()) };
+    let mut running = start(remaining, log_of(&other).await).await.unwrap();
+    running.caught_up().await.unwrap();
+    running.stop().await;
+    check_untouched(home.path(), &other).await;
+
+    // A start that has nothing to count still knows what was counted last.
+    check_untouched(home.path(), &other).await;
+    let mut third = other.clone();
+    third[1].swap(58, 59);
+    assert_ne!(other[1][59], third[1][59]);
+    let text = refusal(config(home.path()), &log_of(&third).await).await;
+    assert!(text.contains("has counted another record at offset 59"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -147,7 +183,7 @@ async fn a_log_trimmed_past_the_checkpoint() {
     trim(&log, 20).await;
     let kept = tempfile::tempdir().unwrap();
     copy(home.path(), kept.path());
-    let mut running = start(config(kept.path()), log.clone()).unwrap();
+    let mut running = start(config(kept.path()), log.clone()).await.unwrap();
     running.caught_up().await.unwrap();
     assert!(running.answers() == answers_of(log_of(&records).await).await);
     running.stop().await;
@@ -166,7 +202,7 @@ async fn a_log_trimmed_past_the_checkpoint() {
 
 /// Item counts of all time, from the chain-wide list.
 async fn counts(config: JobConfig, log: &Arc<MemoryLog>) -> BTreeMap<u64, u64> {
-    let mut running = start(config, log.clone()).unwrap();
+    let mut running = start(config, log.clone()).await.unwrap();
     running.caught_up().await.unwrap();
     let query = view::Query {
         subject: view::Subject::TopItems,

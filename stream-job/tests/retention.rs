@@ -1,4 +1,5 @@
-//! The log is trimmed behind the checkpoints, and never past them; if it cannot be, the job ends.
+//! The log is trimmed behind the checkpoints, and never past them, nor the last record that they have; if it cannot
+//! be, the job ends.
 
 mod common;
 
@@ -126,25 +127,25 @@ async fn only_what_a_checkpoint_has_is_trimmed() {
     let log = Counting::new();
     log.sell(0..20).await;
     // No checkpoint comes while it runs, so nothing goes, however often retention looks.
-    let mut running = start(eager(config(home.path())), log.clone()).unwrap();
+    let mut running = start(eager(config(home.path())), log.clone()).await.unwrap();
     running.caught_up().await.unwrap();
     assert_eq!(log.trimmed_to(Offset(0)).await, Offset(0));
     running.stop().await;
 
-    // The checkpoint of the end has 20 batches: they go, those that come now stay.
-    let mut running = start(eager(config(home.path())), log.clone()).unwrap();
+    // The checkpoint of the end has 20 batches: they go, but for the last; those that come now stay.
+    let mut running = start(eager(config(home.path())), log.clone()).await.unwrap();
     log.sell(20..30).await;
     running.caught_up().await.unwrap();
-    assert_eq!(log.trimmed_to(Offset(20)).await, Offset(20));
+    assert_eq!(log.trimmed_to(Offset(19)).await, Offset(19));
     running.stop().await;
 
     // With checkpoints all the time, the log follows; what was trimmed is still counted.
     let often = Duration::from_millis(1);
     let often = JobConfig { checkpoint_interval: often, ..eager(config(home.path())) };
-    let mut running = start(often, log.clone()).unwrap();
+    let mut running = start(often, log.clone()).await.unwrap();
     log.sell(30..40).await;
     running.caught_up().await.unwrap();
-    assert_eq!(log.trimmed_to(Offset(40)).await, Offset(40));
+    assert_eq!(log.trimmed_to(Offset(39)).await, Offset(39));
     let answers = running.answers();
     running.stop().await;
 
@@ -158,7 +159,7 @@ async fn a_log_that_cannot_be_trimmed_ends_the_job() {
     let home = tempfile::tempdir().unwrap();
     let log = Counting::new();
     log.sell(0..20).await;
-    let mut running = start(eager(config(home.path())), log.clone()).unwrap();
+    let mut running = start(eager(config(home.path())), log.clone()).await.unwrap();
     running.caught_up().await.unwrap();
     log.broken.store(true, Ordering::SeqCst);
     let error = running.failure().await.to_string();
@@ -173,6 +174,6 @@ async fn a_failure_is_told_though_a_worker_waits_for_the_stream() {
     log.sell(0..20).await;
     append(&*log, 1, sale(0, 1, 1, 1)).await;
     log.broken.store(true, Ordering::SeqCst);
-    let error = start(eager(config(home.path())), log).unwrap().failure().await.to_string();
+    let error = start(eager(config(home.path())), log).await.unwrap().failure().await.to_string();
     assert!(error.contains("its checksum is wrong"), "{error}");
 }

@@ -21,7 +21,7 @@ async fn too_many_pairs() {
     let home = tempfile::tempdir().unwrap();
     let log = log_of(&records(1, partitions(1), 0)).await;
     let limited = JobConfig { max_pairs: 2, ..config(home.path()) };
-    let mut running = start(limited, log.clone()).unwrap();
+    let mut running = start(limited, log.clone()).await.unwrap();
     for item in 0..2 {
         append(&*log, 0, sale(item, 1, item, 1)).await;
     }
@@ -43,7 +43,7 @@ async fn too_many_entries_of_windows_until_some_have_fallen_out() {
     let home = tempfile::tempdir().unwrap();
     let log = log_of(&records(1, partitions(1), 0)).await;
     let limited = JobConfig { max_pane_entries: 2, ..config(home.path()) };
-    let mut running = start(limited, log.clone()).unwrap();
+    let mut running = start(limited, log.clone()).await.unwrap();
     for sold in 0..3 {
         append(&*log, 0, sale(sold * SECONDS, 1, 1, 1)).await;
     }

@@ -13,7 +13,7 @@ async fn what_came_before_the_end_is_in_the_last_checkpoint() {
     let (log, whole) = (MemoryLog::new(partitions(1)), MemoryLog::new(partitions(1)));
     let mut sequence = 0;
     for _ in 0..20 {
-        let mut running = start(config(home.path()), log.clone()).unwrap();
+        let mut running = start(config(home.path()), log.clone()).await.unwrap();
         running.caught_up().await.unwrap();
         for _ in 0..50 {
             let record = sale(sequence, 1, sequence % 20, 1);
@@ -26,7 +26,7 @@ async fn what_came_before_the_end_is_in_the_last_checkpoint() {
         let trimmed = log.trim(Partition(0), all).await.unwrap();
         assert_eq!(trimmed.earliest, Offset(sequence));
     }
-    let mut running = start(config(home.path()), log).unwrap();
+    let mut running = start(config(home.path()), log).await.unwrap();
     running.caught_up().await.unwrap();
     assert!(running.answers() == answers_of(whole).await);
     running.stop().await;
@@ -41,14 +41,14 @@ async fn a_replay_that_is_cut_short_is_not_shown() {
     for _ in 0..10 {
         let mut config = config(home.path());
         config.read_bytes = 1;
-        let running = start(config, log.clone()).unwrap();
+        let running = start(config, log.clone()).await.unwrap();
         let view = running.view.clone();
         running.stop().await;
         let end = log.partitions().iter().map(|p| (p, log.bounds(p).next)).collect();
         assert!(!view.is_ready() || view.position() == end);
     }
     // Wherever it was cut, it goes on from there.
-    let mut running = start(config(home.path()), log).unwrap();
+    let mut running = start(config(home.path()), log).await.unwrap();
     running.caught_up().await.unwrap();
     assert!(running.answers() == expected);
     running.stop().await;

@@ -154,7 +154,7 @@ async fn records_say_everything() {
         append(&*log, 1, Bytes::copy_from_slice(record)).await;
     }
     let (late, dead, topics) = topics(2, Mood::Works);
-    let mut running = start_publishing(config(home.path()), log, topics).unwrap();
+    let mut running = start_publishing(config(home.path()), log, topics).await.unwrap();
     running.caught_up().await.unwrap();
     running.stop().await;
 
@@ -210,7 +210,9 @@ async fn a_crash_repeats_records_and_loses_none() {
     let home = tempfile::tempdir().unwrap();
     let (whole_late, whole_dead, topics_of_whole) = topics(2, Mood::Works);
     let mut whole =
-        start_publishing(config(&home.path().join("whole")), log.clone(), topics_of_whole).unwrap();
+        start_publishing(config(&home.path().join("whole")), log.clone(), topics_of_whole)
+            .await
+            .unwrap();
     whole.caught_up().await.unwrap();
     whole.stop().await;
     assert!(whole_late.records().await.len() > 20 && whole_dead.records().await.len() > 5);
@@ -228,7 +230,7 @@ async fn a_crash_repeats_records_and_loses_none() {
             copy(&older, &now);
             dead.mood.send_replace(Mood::Works);
         }
-        let mut running = start_publishing(often(&now), log.clone(), topics.clone()).unwrap();
+        let mut running = start_publishing(often(&now), log.clone(), topics.clone()).await.unwrap();
         if mood == Mood::Works {
             running.caught_up().await.unwrap();
             running.stop().await;
@@ -250,7 +252,7 @@ async fn a_crash_repeats_records_and_loses_none() {
 
     // Counted again, the same once more.
     let rebuilding = JobConfig { rebuild: Rebuild::Complete, ..config(&now) };
-    let mut running = start_publishing(rebuilding, log, topics).unwrap();
+    let mut running = start_publishing(rebuilding, log, topics).await.unwrap();
     running.caught_up().await.unwrap();
     running.stop().await;
     assert!(identified(&late).await == identified(&whole_late).await);
@@ -274,7 +276,7 @@ async fn what_waits_is_kept_however_much() {
     dead.mood.send_replace(Mood::Works);
     append(&*log, 0, Bytes::from_static(b"garbage")).await;
     let roomy = |config| JobConfig { max_side_bytes: 1 << 30, ..config };
-    let running = start_publishing(roomy(often(home.path())), log.clone(), topics.clone());
+    let running = start_publishing(roomy(often(home.path())), log.clone(), topics.clone()).await;
     let mut running = running.unwrap();
     running.caught_up().await.unwrap();
     // Neither counting nor the other topic waits for it.
@@ -287,7 +289,7 @@ async fn what_waits_is_kept_however_much() {
     drop(side);
 
     late.mood.send_replace(Mood::Works);
-    let running = start_publishing(roomy(config(home.path())), log, topics).unwrap();
+    let running = start_publishing(roomy(config(home.path())), log, topics).await.unwrap();
     until("all is there", async || late.records().await.len() == LATE + 1).await;
     let side = running.side.clone();
     until("all is acknowledged", async || running.metric("topline_job_side_waiting_bytes") == 0.0)
@@ -306,7 +308,7 @@ async fn too_much_waiting_holds_the_partition_up() {
     let log = MemoryLog::new(partitions(1));
     let (late, dead, topics) = topics(1, Mood::OutOfReach);
     let tight = JobConfig { max_side_bytes: 1000, read_bytes: 1, ..often(home.path()) };
-    let mut running = start_publishing(tight, log.clone(), topics.clone()).unwrap();
+    let mut running = start_publishing(tight, log.clone(), topics.clone()).await.unwrap();
     running.caught_up().await.unwrap();
     for _ in 0..40 {
         append(&*log, 0, Bytes::from_static(b"garbage")).await;
@@ -322,7 +324,7 @@ async fn too_much_waiting_holds_the_partition_up() {
     // Ended in order all the same; and held up again from the start.
     running.stop().await;
     let tight = JobConfig { max_side_bytes: 1000, read_bytes: 1, ..often(home.path()) };
-    let mut running = start_publishing(tight, log.clone(), topics).unwrap();
+    let mut running = start_publishing(tight, log.clone(), topics).await.unwrap();
     assert!(!running.view.is_ready());
     assert!(dead.records().await.is_empty());
     dead.mood.send_replace(Mood::Works);
@@ -341,7 +343,7 @@ async fn a_spare_worker_waits() {
     let mut spare = config(home.path());
     spare.assignment = stream_job::Assignment { worker: 2, workers: 3 };
     let (.., topics) = topics(2, Mood::Works);
-    let running = start_publishing(spare, MemoryLog::new(partitions(2)), topics).unwrap();
+    let running = start_publishing(spare, MemoryLog::new(partitions(2)), topics).await.unwrap();
     tokio::task::yield_now().await;
     running.stop().await;
 }

@@ -154,11 +154,11 @@ pub(crate) async fn job(args: JobRoleArgs, termination: &Termination) -> anyhow:
     config.assignment = assignment;
     let mine = assignment.of(log.partitions()).count() as u32;
     let (target, job_metrics) = (Target::Feed(feed.clone()), metrics.job.clone());
-    let job = tokio::task::spawn_blocking(move || {
-        Job::open(config, Restoring::default(), log, target, job_metrics)?
-            .with_side_topics(side_topics)
-    });
-    let job = termination.during(async { Ok(job.await??) }).await?;
+    let job = async {
+        let job = Job::open(config, Restoring::default(), log, target, job_metrics).await?;
+        Ok(job.with_side_topics(side_topics).await?)
+    };
+    let job = termination.during(job).await?;
     let side_outputs = Some(admin::routes(job.side_outputs()));
     let mut role =
         Role::start(&args.admin, metrics, ("job", "recovering"), side_outputs, termination)?;

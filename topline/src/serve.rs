@@ -203,14 +203,11 @@ async fn open(
         Stream::Embedded(_) => None,
     };
     let (shown, metrics) = (Target::View(view.clone()), metrics.job.clone());
-    let job = tokio::task::spawn_blocking(move || {
-        let job = Job::open(job_config, restoring, log, shown, metrics)?;
-        match side_topics {
-            Some(topics) => job.with_side_topics(topics),
-            None => Ok(job),
-        }
-    });
-    Ok((stream, view, job.await??))
+    let mut job = Job::open(job_config, restoring, log, shown, metrics).await?;
+    if let Some(topics) = side_topics {
+        job = job.with_side_topics(topics).await?;
+    }
+    Ok((stream, view, job))
 }
 
 /// Tells ingest what shows.

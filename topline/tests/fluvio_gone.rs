@@ -130,4 +130,18 @@ fn what_is_gone_is_not_passed_over() {
     says(&ahead, &["is not the one it was made from", "--rebuild=remaining"]);
     says(&refused(&servers, data.path(), &["--rebuild"]), &["but partition 0 of the stream ends"]);
     count(&servers, data.path(), &["--rebuild=remaining"]);
+    drop(ingest);
+
+    // Once more, and it has grown past the checkpoint meanwhile.
+    make_topic_anew(&runtime, &cluster);
+    let ingest = front(&servers, "ingest");
+    sell(&ingest, 1000, 10);
+    eventually("it has as much as the checkpoint", || {
+        sell(&ingest, 1000, 10);
+        (ingest.metric("topline_log_end_offset", &[]) > 50.0).then_some(())
+    });
+    let other = refused(&servers, data.path(), &[]);
+    says(&other, &[file, " has counted another record at offset ", "--rebuild=remaining"]);
+    says(&refused(&servers, data.path(), &["--rebuild"]), &["has counted another record"]);
+    count(&servers, data.path(), &["--rebuild=remaining"]);
 }

@@ -70,6 +70,20 @@ pub enum CheckpointError {
         /// The first offset not in the checkpoint.
         next: Offset,
     },
+    /// The checkpoint is of another stream.
+    #[error(
+        "{file} has counted another record at offset {offset} than partition {partition} of the stream \
+         has there: the stream is not the one it was made from. Put the stream back, or run once with \
+         --rebuild=remaining to discard the checkpoints and count only what it still holds"
+    )]
+    OtherStream {
+        /// The file.
+        file: String,
+        /// Where.
+        partition: Partition,
+        /// The last offset in the checkpoint.
+        offset: Offset,
+    },
     /// The checkpoints cannot be made anew without loss.
     #[error(
         "partition {partition} of the stream begins at offset {earliest}: what came before is only in \

@@ -2,8 +2,8 @@
 //!
 //! One `redb` file per partition, `partition-P.redb`:
 //!
-//! - `meta`: format, partition, number of partitions, next offset, number of the next chunk, and how
-//!   many bytes the last full snapshot and the partial ones since have
+//! - `meta`: format, partition, number of partitions, next offset, offset and checksum (xxh3-64) of the record
+//!   before it, number of the next chunk, and how many bytes the last full snapshot and the partial ones since have
 //! - `chunks`: number → checksum (xxh3-64) and chunk of a snapshot, in the order to restore them
 //! - `late`, `dead-letters`: what could not be counted as it should, by offset and place
 //! - `published`: up to which of these their topics have acknowledged them; there are none before it has begun
@@ -16,4 +16,4 @@ mod store;
 
 pub use error::CheckpointError;
 pub use store::CheckpointStore;
-pub(crate) use store::{Identity, Saved};
+pub(crate) use store::{Identity, LastRecord, Saved};

@@ -9,6 +9,7 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
+use log::Record;
 use model::{Offset, Partition, PartitionCount};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use window::{Aggregator, Config, Restore, Snapshot};
@@ -35,10 +36,26 @@ pub(crate) struct Identity {
     pub(crate) partitions: PartitionCount,
 }
 
+/// The last record that was counted: by it a stream is recognised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LastRecord {
+    pub(crate) offset: Offset,
+    /// xxh3-64 of its bytes.
+    checksum: u64,
+}
+
+impl LastRecord {
+    pub(crate) fn of(record: &Record) -> Self {
+        Self { offset: record.offset, checksum: xxh3_64(&record.payload) }
+    }
+}
+
 /// What is in the file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Saved {
     pub(crate) next: Offset,
+    /// The record before `next`. `None` if nothing has been counted, or if a release wrote it that did not note this.
+    pub(crate) last: Option<LastRecord>,
     /// Number of the next chunk; 0 if there is no snapshot.
     chunks: u64,
     full_bytes: u64,
@@ -61,22 +78,42 @@ impl Saved {
         self.full_bytes + self.partial_bytes
     }
 
-    const fn fields(&self) -> [(&'static str, u64); 4] {
-        [
+    /// Reads it, with `field`, which gives what the file has under a name.
+    fn read<E>(field: impl Fn(&'static str) -> Result<Option<u64>, E>) -> Result<Self, E> {
+        let number = |name| Ok(field(name)?.unwrap_or(0));
+        let next = Offset(number("next")?);
+        let last = field("last-offset")?.zip(field("last-checksum")?);
+        let last = last.map(|(offset, checksum)| LastRecord { offset: Offset(offset), checksum });
+        Ok(Self {
+            next,
+            // A release that does not note it may have counted on.
+            last: last.filter(|last| last.offset.next() == next),
+            chunks: number("chunks")?,
+            full_bytes: number("full-bytes")?,
+            partial_bytes: number("partial-bytes")?,
+        })
+    }
+
+    fn fields(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let last = self
+            .last
+            .map(|last| [("last-offset", last.offset.0), ("last-checksum", last.checksum)]);
+        let fields = [
             ("next", self.next.0),
             ("chunks", self.chunks),
             ("full-bytes", self.full_bytes),
             ("partial-bytes", self.partial_bytes),
-        ]
+        ];
+        fields.into_iter().chain(last.into_iter().flatten())
     }
 
     /// Before the chunks of a snapshot.
-    fn beginning(self, snapshot: &Snapshot) -> Self {
+    fn beginning(self, snapshot: &Snapshot, last: Option<LastRecord>) -> Self {
         let next = snapshot.next;
         if snapshot.full {
-            Self { next, full_bytes: 0, partial_bytes: 0, ..self }
+            Self { next, last, full_bytes: 0, partial_bytes: 0, ..self }
         } else {
-            Self { next, ..self }
+            Self { next, last, ..self }
         }
     }
 
@@ -135,8 +172,8 @@ impl CheckpointStore {
         }
     }
 
-    /// The path of a partition's file and the next offset in it, if there is one that can be read.
-    pub(crate) fn peek(directory: &Path, partition: Partition) -> Option<(String, Offset)> {
+    /// The path of a partition's file and what is in it, if there is one that can be read.
+    pub(crate) fn peek(directory: &Path, partition: Partition) -> Option<(PathBuf, Saved)> {
         let file = Self::path(directory, partition);
         if !file.exists() {
             return None;
@@ -147,7 +184,7 @@ impl CheckpointStore {
         let database = Guarded(Some(database.ok()?));
         let store = Self { file, database };
         let saved = store.saved().ok()?;
-        Some((store.file.display().to_string(), saved.next))
+        Some((store.file, saved))
     }
 
     /// Makes an empty file. It has another name until it is complete, so that a process killed on the
@@ -239,15 +276,9 @@ impl CheckpointStore {
         guarded(&self.file, || {
             let read = self.database.begin_read().map_err(|e| self.error(e))?;
             let meta = read.open_table(META).map_err(|e| self.error(e))?;
-            let field = |name| -> Result<u64, CheckpointError> {
+            Saved::read(|name| {
                 let value = meta.get(name).map_err(|e| self.error(e))?;
-                Ok(value.map_or(0, |value| value.value()))
-            };
-            Ok(Saved {
-                next: Offset(field("next")?),
-                chunks: field("chunks")?,
-                full_bytes: field("full-bytes")?,
-                partial_bytes: field("partial-bytes")?,
+                Ok(value.map(|value| value.value()))
             })
         })
     }
@@ -296,14 +327,16 @@ impl CheckpointStore {
         })
     }
 
-    /// Saves a snapshot and what came out at the side, in one commit; gives what is in the file now.
+    /// Saves a snapshot, which record was the last, and what came out at the side, in one commit; gives what is in
+    /// the file now.
     pub(crate) fn save(
         &self,
         snapshot: &Snapshot,
+        last: Option<LastRecord>,
         side: &SideBatch,
         keep: Keep,
     ) -> Result<Saved, CheckpointError> {
-        let mut saved = self.saved()?.beginning(snapshot);
+        let mut saved = self.saved()?.beginning(snapshot, last);
         self.change(|write| {
             let mut chunks = write.open_table(CHUNKS)?;
             if snapshot.full {
@@ -372,4 +405,32 @@ fn guarded<T>(
 ) -> Result<T, CheckpointError> {
     catch_unwind(AssertUnwindSafe(run))
         .unwrap_or_else(|_| Err(CheckpointError::damaged(file, "the database cannot read it")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{collections::BTreeMap, convert::Infallible};
+
+    #[test]
+    fn what_was_read_last_is_known_if_it_is_of_this_checkpoint() {
+        let payload = bytes::Bytes::from_static(b"a record");
+        let last = LastRecord::of(&Record { offset: Offset(6), payload });
+        let saved = Saved {
+            next: Offset(7),
+            last: Some(last),
+            chunks: 3,
+            full_bytes: 100,
+            partial_bytes: 20,
+        };
+        let mut file: BTreeMap<_, _> = saved.fields().collect();
+        let read = |file: &BTreeMap<_, _>| {
+            Saved::read(|name| Ok::<_, Infallible>(file.get(name).copied())).expect("no error")
+        };
+        assert_eq!(read(&file), saved);
+        // A release that does not note it has counted on.
+        file.insert("next", 8);
+        assert_eq!(read(&file), Saved { next: Offset(8), last: None, ..saved });
+        assert_eq!(read(&BTreeMap::new()), Saved::default());
+    }
 }

@@ -19,7 +19,7 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    pub(crate) fn start(config: JobConfig, log: Arc<dyn Log>, views: Arc<dyn Log>) -> Self {
+    pub(crate) async fn start(config: JobConfig, log: Arc<dyn Log>, views: Arc<dyn Log>) -> Self {
         let metrics = Metrics::new().expect("named once");
         let feed = Feed::new(views, Duration::from_millis(1), Duration::from_hours(1));
         let job = Job::open(
@@ -28,7 +28,8 @@ impl Running {
             log,
             Target::Feed(feed.clone()),
             metrics.job.clone(),
-        );
+        )
+        .await;
         let stop = CancellationToken::new();
         let job = tokio::spawn(job.expect("nothing to refuse").run(stop.clone()));
         Self { metrics, feed, stop, job }

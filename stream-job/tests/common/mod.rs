@@ -180,17 +180,17 @@ pub(crate) struct Running {
 }
 
 /// Opens the checkpoints and starts the job.
-pub(crate) fn start(config: JobConfig, log: Arc<dyn Log>) -> Result<Running, JobError> {
-    start_job(config, log, None)
+pub(crate) async fn start(config: JobConfig, log: Arc<dyn Log>) -> Result<Running, JobError> {
+    start_job(config, log, None).await
 }
 
 /// The same, and publishes the side outputs.
-pub(crate) fn start_publishing(
+pub(crate) async fn start_publishing(
     config: JobConfig,
     log: Arc<dyn Log>,
     topics: SideTopics,
 ) -> Result<Running, JobError> {
-    start_job(config, log, Some(topics))
+    start_job(config, log, Some(topics)).await
 }
 
 /// A view for what the job makes of `log`.
@@ -203,7 +203,7 @@ pub(crate) fn view_of(config: &JobConfig, log: &Arc<dyn Log>) -> Arc<View> {
     View::new(&view_config, Arc::new(End(log.clone())))
 }
 
-fn start_job(
+async fn start_job(
     config: JobConfig,
     log: Arc<dyn Log>,
     topics: Option<SideTopics>,
@@ -212,9 +212,10 @@ fn start_job(
     let view = view_of(&config, &log);
     let restoring = Restoring::begin(&config, log.partitions());
     let mut job =
-        Job::open(config, restoring, log.clone(), Target::View(view.clone()), metrics.job.clone())?;
+        Job::open(config, restoring, log.clone(), Target::View(view.clone()), metrics.job.clone())
+            .await?;
     if let Some(topics) = topics {
-        job = job.with_side_topics(topics)?;
+        job = job.with_side_topics(topics).await?;
     }
     let stop = CancellationToken::new();
     let side = job.side_outputs();
@@ -316,7 +317,7 @@ fn dates(kind: WindowKind) -> Vec<(WindowKind, Option<BusinessDate>)> {
 /// The answers of a job that reads the whole stream in one go.
 pub(crate) async fn answers_of(log: Arc<dyn Log>) -> Vec<String> {
     let directory = tempfile::tempdir().expect("a directory");
-    let mut running = start(config(directory.path()), log).expect("nothing to refuse");
+    let mut running = start(config(directory.path()), log).await.expect("nothing to refuse");
     running.caught_up().await.expect("no error");
     let answers = running.answers();
     running.stop().await;
