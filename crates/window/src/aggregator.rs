@@ -181,9 +181,7 @@ impl Aggregator {
         assert_eq!(offset, self.progress.next, "batches are applied in order, each once");
         self.progress.next = offset.next();
         let mut applied = Applied::default();
-        if batch.is_tick() {
-            self.tick(batch.append_time);
-        }
+        self.pass(batch.append_time);
         let now = self.progress.append_time.max(Some(batch.append_time)).unwrap_or_default();
         self.progress.append_time = Some(now);
         self.keys.expire(now);
@@ -266,9 +264,10 @@ impl Aggregator {
         self.progress.next = offset.next();
     }
 
-    /// A tick moves event time on by as much as the append clock has moved, but not past it: event time that a
-    /// purchase has set ahead stands until the append clock has come so far.
-    fn tick(&mut self, appended: Timestamp) {
+    /// Event time moves on by as much as the append clock has moved, but not past it: event time that a purchase has
+    /// set ahead stands until the append clock has come so far. Ticks see to it that this happens while nothing is
+    /// sold, and purchases of the past, in whatever number, do not hold it up.
+    fn pass(&mut self, appended: Timestamp) {
         if let (Some(clock), Some(before)) = (self.progress.clock, self.progress.append_time) {
             self.advance_clock(clock.plus(appended.since(before)).min(appended));
         }

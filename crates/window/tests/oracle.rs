@@ -121,7 +121,7 @@ impl Oracle {
 
     fn apply(&mut self, offset: u64, batch: &Batch) {
         let time = batch.append_time.millis();
-        if let (true, Some(clock), Some(before)) = (batch.is_tick(), self.clock, self.appended) {
+        if let (Some(clock), Some(before)) = (self.clock, self.appended) {
             let moved = clock + (time - before).max(0);
             self.clock = Some(moved.min(time).max(clock));
         }
