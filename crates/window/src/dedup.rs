@@ -109,12 +109,13 @@ impl Keys {
     }
 
     /// Puts back how many had been forgotten at a snapshot, and forgets the oldest accordingly: one
-    /// of them may have been counted anew since the snapshot before.
+    /// of them may have been counted anew since the snapshot before. More may have been forgotten on the way, if
+    /// fewer are kept now.
     pub(crate) fn restore_forgotten(&mut self, forgotten: u64) {
         while self.forgotten < forgotten && !self.order.is_empty() {
             self.forget_oldest();
         }
-        self.forgotten = forgotten;
+        self.forgotten = self.forgotten.max(forgotten);
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -200,5 +201,21 @@ mod tests {
         }
         assert_eq!(keys.len(), 3);
         assert!(keys.insert(key(1), at(101)), "the oldest went first");
+    }
+
+    #[test]
+    fn keys_put_back_under_a_lower_limit_are_the_newest() {
+        let key = |n| IdempotencyKey([n; 16]);
+        let time = |millis| Timestamp::from_millis(millis).unwrap();
+        let mut keys = Keys::new(Duration::from_secs(25), 2);
+        // A snapshot of three keys, one after which nothing had been forgotten, and one after which the first had.
+        keys.restore_forgotten(0);
+        for n in 1..=3 {
+            keys.insert(key(n), time(i64::from(n)));
+        }
+        keys.restore_forgotten(0);
+        keys.restore_forgotten(1);
+        assert_eq!((keys.len(), keys.forgotten()), (2, 1));
+        assert!(!keys.insert(key(2), time(4)) && !keys.insert(key(3), time(4)));
     }
 }
