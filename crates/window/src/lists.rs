@@ -30,11 +30,16 @@ pub(crate) struct Lists {
     short: Vec<List>,
     /// Lists whose bound has moved since the last snapshot; one may be here several times.
     moved: Vec<List>,
+    /// With more than so many of them it is time to leave each only once: there may be no snapshot for long.
+    many_moved: usize,
 }
+
+/// See [`Lists::many_moved`].
+const MANY_MOVED: usize = 4096;
 
 impl Lists {
     pub(crate) fn new(k: usize, slots: usize) -> Self {
-        Self { k, slots, short: Vec::new(), moved: Vec::new() }
+        Self { k, slots, short: Vec::new(), moved: Vec::new(), many_moved: MANY_MOVED }
     }
 
     /// The most candidates kept, and the most pairs an entity has without keeping any apart.
@@ -98,7 +103,7 @@ impl Lists {
         if open {
             if too_many {
                 self.choose(pairs, sides, list);
-                self.moved.push(list);
+                self.note_moved(list);
             }
             return;
         }
@@ -129,7 +134,7 @@ impl Lists {
         let ranked =
             members.iter().map(|&pair| (rank(pairs, sides, side, slot, pair), pair)).collect();
         self.keep_best(pairs, sides, list, ranked, members);
-        self.moved.push(list);
+        self.note_moved(list);
     }
 
     /// Fills the lists again that have become short. Called when a purchase is done, and when time
@@ -139,7 +144,7 @@ impl Lists {
             let Candidates { bound, live } = candidates(sides, list);
             if live < self.k && bound != Rank::LOWEST {
                 self.choose(pairs, sides, list);
-                self.moved.push(list);
+                self.note_moved(list);
             }
         }
     }
@@ -210,7 +215,7 @@ impl Lists {
         sides[side as usize].add_tops(index, chain);
         for slot in 0..self.slots {
             self.choose(pairs, sides, (side, index, slot));
-            self.moved.push((side, index, slot));
+            self.note_moved((side, index, slot));
         }
     }
 
@@ -218,7 +223,7 @@ impl Lists {
     pub(crate) fn clear(&mut self, entities: &mut Entities, side: Side, index: u32, slot: usize) {
         if let Some(tops) = entities.tops(index) {
             if entities.candidates(tops, slot).bound != Rank::LOWEST {
-                self.moved.push((side, index, slot));
+                self.note_moved((side, index, slot));
             }
             entities.set_candidates(tops, slot, Candidates::NONE);
             *entities.members_mut(tops, slot) = Vec::new();
@@ -312,12 +317,25 @@ impl Lists {
         all
     }
 
+    fn note_moved(&mut self, list: List) {
+        self.moved.push(list);
+        if self.moved.len() > self.many_moved {
+            self.tidy_moved();
+            self.many_moved = MANY_MOVED.max(2 * self.moved.len());
+        }
+    }
+
+    /// Leaves each list only once.
+    fn tidy_moved(&mut self) {
+        self.moved.sort_unstable_by_key(|&(side, index, slot)| (side as usize, index, slot));
+        self.moved.dedup();
+    }
+
     /// Lists whose bound has moved since the last call, with the bounds they have now.
     pub(crate) fn take_moved(&mut self, sides: &[Entities; 2]) -> Vec<(List, Rank)> {
-        let mut moved = std::mem::take(&mut self.moved);
-        moved.sort_unstable_by_key(|&(side, index, slot)| (side as usize, index, slot));
-        moved.dedup();
-        moved
+        self.tidy_moved();
+        self.many_moved = MANY_MOVED;
+        std::mem::take(&mut self.moved)
             .into_iter()
             .filter_map(|(side, index, slot)| {
                 let entities = &sides[side as usize];

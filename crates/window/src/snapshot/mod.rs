@@ -140,7 +140,8 @@ impl Aggregator {
 }
 
 impl Snapshot {
-    /// Gives the chunks to `each`, in the order to restore them; none is longer than 256 KiB. Only one is in memory
+    /// Gives the chunks to `each`, in the order to restore them; none is longer than 256 KiB, unless ten thousand producers are
+    /// remembered. Only one is in memory
     /// at a time.
     ///
     /// # Errors
