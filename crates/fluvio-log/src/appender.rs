@@ -165,7 +165,9 @@ impl Appender {
         u64::try_from(base).map(Offset).map_err(|_| self.link.refused("a negative offset"))
     }
 
-    /// Waits until everything before `next` is on all replicas, as long as the leader answers.
+    /// Waits until everything before `next` is on all replicas, as long as the leader answers that has taken it.
+    /// Another, or the same after a start, may have other records there by now: after it has gone, the records are
+    /// sent again.
     ///
     /// Not for ever at first: a server that led before, and has got some records more than the one that
     /// leads now, is passed over by it until it has as many. Only the records of this request can be those,
@@ -178,7 +180,7 @@ impl Appender {
         loop {
             let request =
                 FetchOffsetsRequest::new(self.link.topic().to_owned(), self.link.partition());
-            let answer = self.link.call(request, Duration::ZERO).await?;
+            let answer = self.link.call_again(request, Duration::ZERO).await?;
             let replica = replica(self.link.topic(), self.link.partition());
             match answer.find_partition(&replica) {
                 Some(told) if told.error_code == ErrorCode::None => {

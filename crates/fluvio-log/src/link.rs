@@ -58,7 +58,23 @@ impl Link {
     where
         R: Request + Send + Sync,
     {
-        let (socket, address) = self.connected().await?;
+        self.connected().await?;
+        self.call_again(request, allowed).await
+    }
+
+    /// As [`Link::call`], but over the connection of the last call and no other: whoever answers is who has answered
+    /// that one, and has not been started anew meanwhile.
+    pub(crate) async fn call_again<R>(
+        &mut self,
+        request: R,
+        allowed: Duration,
+    ) -> Result<R::Response, ClusterError>
+    where
+        R: Request + Send + Sync,
+    {
+        let Some((socket, address)) = &self.socket else {
+            return Err(self.refused("the connection is closed"));
+        };
         let problem = match timeout(allowed + ANSWER_TIME, socket.send_receive(request)).await {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(error)) => tls::describe(&error),
