@@ -20,7 +20,6 @@ type Rank = (u64, Reverse<u64>);
 pub(crate) struct Candidates {
     k: usize,
     live: bool,
-    frozen: bool,
     bound: Option<Rank>,
     members: HashMap<u64, u64, RandomState>,
 }
@@ -28,7 +27,7 @@ pub(crate) struct Candidates {
 impl Candidates {
     /// Stale candidates for lists of up to `k` entries.
     pub(crate) fn new(k: usize) -> Self {
-        Self { k, live: false, frozen: false, bound: None, members: HashMap::default() }
+        Self { k, live: false, bound: None, members: HashMap::default() }
     }
 
     /// Whether the members are complete.
@@ -36,19 +35,9 @@ impl Candidates {
         self.live
     }
 
-    /// No total will ever change again.
-    pub(crate) fn freeze(&mut self) {
-        self.frozen = true;
-    }
-
-    /// Whether a change of a total can change the members.
-    pub(crate) fn follows(&self) -> bool {
-        self.live && !self.frozen
-    }
-
     /// The least total that can change the members; `u64::MAX` if none can.
     pub(crate) fn least_wanted(&self) -> u64 {
-        if self.follows() { self.bound.map_or(1, |(count, _)| count) } else { u64::MAX }
+        if self.live { self.bound.map_or(1, |(count, _)| count) } else { u64::MAX }
     }
 
     /// Forgets the members: the next reader has to scan.
@@ -72,7 +61,7 @@ impl Candidates {
 
     /// The total of an entity has become `total`. Tells whether the members have changed.
     pub(crate) fn set(&mut self, id: u64, total: u64) -> bool {
-        if !self.follows() {
+        if !self.live {
             return false;
         }
         let changed = if self.admits(id, total) {

@@ -64,15 +64,6 @@ impl<'a> Change<'a> {
         let EntityUpdate { stamp, progress, replace, totals, ids, counts, removed, .. } = *update;
         Self { stamp, progress, replace, totals: Totals::Given(totals), ids, counts, removed }
     }
-
-    /// Whether something was sold in any window.
-    pub(crate) fn has_sales(&self) -> bool {
-        let counts = match self.totals {
-            Totals::Given(totals) => totals,
-            Totals::Summed => self.counts,
-        };
-        counts.iter().any(|&count| count > 0)
-    }
 }
 
 /// The most slots there are: a bit each in [`Applied::dirty`].

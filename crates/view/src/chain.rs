@@ -21,6 +21,7 @@ use crate::{
     query::Span,
     render::RenderCache,
     shape::Shape,
+    view::PartitionState,
 };
 
 /// An entity whose totals have changed, and a bit for each slot in which that may matter.
@@ -57,6 +58,14 @@ struct State {
     days: BTreeMap<BusinessDate, Candidates>,
 }
 
+/// What is known of days besides the cells.
+pub(crate) struct Days<'a> {
+    pub(crate) finals: &'a Finals,
+    pub(crate) shape: &'a Shape,
+    /// Their progress, as published, says which dates are open in them.
+    pub(crate) partitions: &'a [PartitionState],
+}
+
 /// A chain-wide list, as read.
 pub(crate) struct ChainList {
     pub(crate) entries: Vec<Entry>,
@@ -91,30 +100,33 @@ impl Chain {
         Timestamp::from_millis(self.clock.load(Ordering::SeqCst))
     }
 
-    /// Takes in the entities that a flush has changed, all at once.
+    /// Takes in the entities that a flush of `partition` has changed, all at once. `clock` is its event time.
     pub(crate) fn refresh(
         &self,
         dirty: &[Dirty],
+        partition: Partition,
         clock: Option<Timestamp>,
+        days: &Days<'_>,
         cells: &Cells,
-        finals: &Finals,
-        shape: &Shape,
     ) {
         let mut state = self.state.lock();
         let clock = clock.map_or(i64::MIN, Timestamp::millis);
         let mut changed = self.clock.fetch_max(clock, Ordering::SeqCst) < clock;
-        let closed = state.closed_days(finals);
+        let mut closed = ClosedDays::new();
         for &(id, mask) in dirty {
             let Some(cell) = cells.get(&id) else { continue };
-            for slot in (0..shape.slots).filter(|slot| mask & (1 << slot) != 0) {
-                changed |= if shape.is_day(slot) {
-                    state.set_days(id, slot, &cell, &closed, self.kind, shape)
+            for slot in (0..days.shape.slots).filter(|slot| mask & (1 << slot) != 0) {
+                changed |= if days.shape.is_day(slot) {
+                    let date = days.shape.date_in(slot, cell.part(partition));
+                    date.is_some_and(|date| {
+                        state.set_day(id, date, &cell, &mut closed, self.kind, days)
+                    })
                 } else {
                     state.slots[slot].set(id, cell.sums[slot])
                 };
             }
         }
-        self.publish(&state, finals, shape);
+        self.publish(&state, days);
         if changed {
             self.version.fetch_add(1, Ordering::SeqCst);
         }
@@ -128,11 +140,13 @@ impl Chain {
         self.version.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Forgets the lists of all dates. Done with each new business date, this bounds how many there
-    /// are, and for how long a list that nobody reads any more is kept up to date. Writers keep silent about a
-    /// forgotten list, so what was answered of it is no answer any more.
-    pub(crate) fn forget_days(&self) {
+    /// Forgets the lists of all dates, and runs `change`, by which other dates are open in some partition than before:
+    /// writers may have kept silent about them, and what was answered is no answer any more. Done with each new
+    /// business date of a partition, this also bounds how many lists there are, and for how long one that nobody
+    /// reads any more is kept up to date.
+    pub(crate) fn forget_days(&self, change: impl FnOnce()) {
         let mut state = self.state.lock();
+        change();
         state.days.clear();
         self.version.fetch_add(1, Ordering::SeqCst);
     }
@@ -147,36 +161,24 @@ impl Chain {
         self.version.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// The best `k`. Scans all entities if the candidates are stale. `is_final` tells that no total
-    /// will change again.
-    pub(crate) fn list(
-        &self,
-        span: Span,
-        is_final: bool,
-        k: usize,
-        cells: &Cells,
-        finals: &Finals,
-        shape: &Shape,
-    ) -> ChainList {
+    /// The best `k`. Scans all entities if the candidates are stale.
+    pub(crate) fn list(&self, span: Span, k: usize, days: &Days<'_>, cells: &Cells) -> ChainList {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         let candidates = match span {
             Span::Slot(slot) => &mut state.slots[slot],
             Span::Day(date) => {
-                state.days.entry(date).or_insert_with(|| Candidates::new(shape.max_k))
+                state.days.entry(date).or_insert_with(|| Candidates::new(days.shape.max_k))
             }
         };
         if !candidates.is_live() {
             match span {
                 Span::Slot(slot) => self.scan_slot(candidates, slot, cells),
-                Span::Day(date) => self.scan_day(candidates, date, cells, finals, shape),
+                Span::Day(date) => self.scan_day(candidates, date, days, cells),
             }
         }
-        if is_final {
-            candidates.freeze();
-        }
         let entries = candidates.top(k);
-        self.publish(state, finals, shape);
+        self.publish(state, days);
         ChainList { entries, version: self.version() }
     }
 
@@ -189,14 +191,13 @@ impl Chain {
         &self,
         candidates: &mut Candidates,
         date: BusinessDate,
+        days: &Days<'_>,
         cells: &Cells,
-        finals: &Finals,
-        shape: &Shape,
     ) {
-        if let Some(slot) = shape.layout.day_slot(date) {
+        if let Some(slot) = days.shape.layout.day_slot(date) {
             self.bounds[slot].store(0, Ordering::SeqCst);
         }
-        let closed = finals.of_date(date);
+        let closed = days.finals.of_date(date);
         let mut totals: HashMap<u64, u64, RandomState> = HashMap::default();
         for (_, day) in &closed {
             for (id, total) in self.kind.of(day).totals() {
@@ -205,7 +206,7 @@ impl Chain {
         }
         let is_open = |partition| closed.iter().all(|&(p, _)| p != partition);
         for cell in cells {
-            let open = cell.open_total(date, shape, is_open);
+            let open = cell.open_total(date, days.shape, is_open);
             if open > 0 {
                 *totals.entry(*cell.key()).or_default() += open;
             }
@@ -214,10 +215,11 @@ impl Chain {
     }
 
     /// Tells the writers which changes matter from now on.
-    fn publish(&self, state: &State, finals: &Finals, shape: &Shape) {
+    fn publish(&self, state: &State, days: &Days<'_>) {
+        let least_of_days = state.least_wanted_of_days(days);
         for (slot, bound) in self.bounds.iter().enumerate() {
-            let least = if shape.is_day(slot) {
-                state.least_wanted_of_days(slot, finals, shape)
+            let least = if days.shape.is_day(slot) {
+                least_of_days[slot]
             } else {
                 state.slots[slot].least_wanted()
             };
@@ -226,49 +228,128 @@ impl Chain {
     }
 }
 
+/// What is closed of some dates, as far as it has been asked for.
 type ClosedDays = BTreeMap<BusinessDate, Vec<(Partition, Arc<FinalDay>)>>;
 
 impl State {
-    fn closed_days(&self, finals: &Finals) -> ClosedDays {
-        let followed = self.days.iter().filter(|(_, candidates)| candidates.follows());
-        followed.map(|(&date, _)| (date, finals.of_date(date))).collect()
-    }
-
-    /// Sets the total of an entity in the lists of all dates that share `slot`.
-    fn set_days(
+    /// Sets the total of an entity on a date that is open in some partition, if anybody has asked for that date.
+    fn set_day(
         &mut self,
         id: u64,
-        slot: usize,
+        date: BusinessDate,
         cell: &Cell,
-        closed: &ClosedDays,
+        closed: &mut ClosedDays,
         kind: IndexKind,
-        shape: &Shape,
+        days: &Days<'_>,
     ) -> bool {
-        let mut changed = false;
-        for (&date, candidates) in &mut self.days {
-            if shape.layout.day_slot(date) != Some(slot) || !candidates.follows() {
-                continue;
-            }
-            let closed = closed.get(&date).map_or(&[][..], Vec::as_slice);
-            let is_open = |partition| closed.iter().all(|&(p, _)| p != partition);
-            let open = cell.open_total(date, shape, is_open);
-            let done: u64 =
-                closed.iter().filter_map(|(_, day)| kind.of(day).get(id)).map(|(n, _)| n).sum();
-            changed |= candidates.set(id, open + done);
-        }
-        changed
+        let Some(candidates) = self.days.get_mut(&date).filter(|candidates| candidates.is_live())
+        else {
+            return false;
+        };
+        let closed = closed.entry(date).or_insert_with(|| days.finals.of_date(date));
+        let is_open = |partition| closed.iter().all(|&(p, _)| p != partition);
+        let open = cell.open_total(date, days.shape, is_open);
+        let done: u64 = closed.iter().filter_map(|(_, day)| kind.of(day).total(id)).sum();
+        candidates.set(id, open + done)
     }
 
-    /// A date closed in some partitions has totals that do not show in the slots: there, every
-    /// change matters.
-    fn least_wanted_of_days(&self, slot: usize, finals: &Finals, shape: &Shape) -> u64 {
-        let mut least = u64::MAX;
+    /// By slot, the least total that can change the list of a date that the slot may mean. A date closed in some
+    /// partitions has totals that do not show in the slots: there, every change matters. One that is open in none
+    /// cannot change.
+    fn least_wanted_of_days(&self, days: &Days<'_>) -> Vec<u64> {
+        let mut least = vec![u64::MAX; days.shape.slots];
+        if self.days.is_empty() {
+            return least;
+        }
+        let newest = days.partitions.iter().map(|state| state.progress.borrow().newest_date);
+        let newest: Vec<_> = newest.collect();
         for (&date, candidates) in &self.days {
-            if shape.layout.day_slot(date) == Some(slot) && candidates.follows() {
-                let in_part = finals.closed_somewhere(date);
-                least = least.min(if in_part { 0 } else { candidates.least_wanted() });
-            }
+            let Some(slot) = newest.iter().find_map(|&newest| days.shape.open_slot(date, newest))
+            else {
+                continue;
+            };
+            let in_part = candidates.is_live() && days.finals.closed_somewhere(date);
+            least[slot] = least[slot].min(if in_part { 0 } else { candidates.least_wanted() });
         }
         least
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use model::{
+        Batch, CustomerId, ItemId, Line, Offset, PartitionCount, ProducerId, Purchase, Sequence,
+        StoreId,
+    };
+    use window::{Aggregator, Config, SideOutput, WindowKind};
+
+    use super::*;
+    use crate::{Format, Query, StreamEnd, Subject, View, ViewConfig};
+
+    #[derive(Debug)]
+    struct End;
+
+    impl StreamEnd for End {
+        fn next_offset(&self, _: Partition) -> Offset {
+            Offset(0)
+        }
+    }
+
+    impl SideOutput for End {
+        fn late(&mut self, _: Offset, _: u32, purchase: &Purchase) {
+            panic!("{purchase:?} is not late");
+        }
+    }
+
+    fn sale(day: u64) -> Batch {
+        let event_time = Timestamp::default().plus(Duration::from_hours(24 * day));
+        let purchase = Purchase {
+            store: StoreId(1),
+            customer: CustomerId(1),
+            date: event_time.date(),
+            event_time,
+            key: None,
+            lines: vec![Line { item: ItemId(day), quantity: 1 }],
+        };
+        Batch {
+            producer: ProducerId(1),
+            first_sequence: Sequence(day),
+            append_time: event_time,
+            purchases: vec![purchase],
+        }
+    }
+
+    /// Whoever looks up the past does not make what is sold now dearer, also where a partition that has never sold
+    /// anything keeps all dates from being final.
+    #[test]
+    fn nobody_is_to_tell_of_a_date_that_is_open_nowhere() {
+        let window = Config { kinds: vec![WindowKind::Day], ..Config::default() };
+        let partitions = PartitionCount::new(2).unwrap();
+        let config = ViewConfig { partitions, window: window.clone(), max_rendered_bytes: 1 << 20 };
+        let view = View::new(&config, Arc::new(End));
+        let mut writers = [view.writer(Partition(0)), view.writer(Partition(1))];
+        let mut state = Aggregator::new(window);
+        for day in 0..10 {
+            state.apply(Offset(day), &sale(day), &mut End);
+        }
+        state.flush(&mut writers[0]);
+        writers.iter_mut().for_each(|writer| writer.ready());
+        let chain = &view.index(IndexKind::Items).chain;
+        let wanted = |days: std::ops::Range<u64>| {
+            for day in days {
+                let date = Some(sale(day).purchases[0].date);
+                let (subject, kind) = (Subject::TopItems, WindowKind::Day);
+                let query = Query { subject, kind, date, k: 10, format: Format::V1 };
+                let list = view.list(&query, Timestamp::default()).unwrap();
+                assert!(!list.window.is_final && list.entries == [(day, 1)], "{list:?}");
+            }
+            let wants = |bound: &AtomicU64| bound.load(Ordering::SeqCst) != u64::MAX;
+            chain.bounds().iter().filter(|bound| wants(bound)).count()
+        };
+        assert_eq!(wanted(0..8), 0);
+        // The last two are open.
+        assert_eq!((wanted(8..9), wanted(9..10)), (1, 2));
     }
 }

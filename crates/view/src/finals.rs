@@ -54,11 +54,6 @@ impl Finals {
         self.days.iter().any(|days| days.read().contains_key(&date))
     }
 
-    /// Whether any closed day satisfies `test`.
-    pub(crate) fn any(&self, test: impl Fn(&FinalDay) -> bool) -> bool {
-        self.days.iter().any(|days| days.read().values().any(|day| test(day)))
-    }
-
     /// Number of closed days and the bytes they hold, over all partitions.
     pub(crate) fn size(&self) -> (usize, usize) {
         self.days.iter().fold((0, 0), |(count, bytes), days| {

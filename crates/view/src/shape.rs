@@ -3,6 +3,8 @@
 use model::BusinessDate;
 use window::{Config, Layout, Settings, WindowKind};
 
+use crate::cell::Part;
+
 /// The layout of the rows, with the parts of the settings that a reader needs.
 #[derive(Debug)]
 pub(crate) struct Shape {
@@ -51,6 +53,12 @@ impl Shape {
     ) -> Option<usize> {
         newest.filter(|&newest| self.layout.is_open(date, newest))?;
         self.layout.day_slot(date)
+    }
+
+    /// The date that `slot`, which counts an open day, means in `part`; `None` if none is open in it there.
+    pub(crate) fn date_in(&self, slot: usize, part: Option<&Part>) -> Option<BusinessDate> {
+        let mut open = self.layout.open_dates(part?.newest_date?);
+        open.find(|&date| self.layout.day_slot(date) == Some(slot))
     }
 
     /// Whether `date` is closed when the newest date seen is `newest`.

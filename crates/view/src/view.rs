@@ -22,6 +22,7 @@ use window::{Config, Entry, Progress, WindowKind};
 use crate::{
     as_of::AsOf,
     cell::Cell,
+    chain::Days,
     finals::Finals,
     index::{Index, IndexKind},
     query::{Query, ReadError, Span, Subject, WaitError, Window},
@@ -355,12 +356,17 @@ impl View {
         BusinessDate::from_days(self.newest_date.load(Ordering::SeqCst))
     }
 
-    /// A partition has seen `date`. Returns whether it is the newest of all.
-    pub(crate) fn raise_newest_date(&self, partition: Partition, date: BusinessDate) -> bool {
+    /// What the chain-wide lists of days are made from, besides the cells.
+    pub(crate) fn days(&self) -> Days<'_> {
+        Days { finals: &self.finals, shape: &self.shape, partitions: &self.partitions }
+    }
+
+    /// A partition has seen `date`.
+    pub(crate) fn raise_newest_date(&self, partition: Partition, date: BusinessDate) {
         let mut dates = self.newest_dates.lock();
         let known = &mut dates[partition.0 as usize];
         *known = date.days().max(*known);
-        self.newest_date.fetch_max(date.days(), Ordering::SeqCst) < date.days()
+        self.newest_date.fetch_max(date.days(), Ordering::SeqCst);
     }
 
     /// What the partition has seen is forgotten.
@@ -470,25 +476,18 @@ impl View {
     }
 
     fn read(&self, query: &Query, mut reading: Reading) -> Result<(List, Source), ReadError> {
-        let shape = &self.shape;
         let k = query.k as usize;
         let (entries, version) = match Place::of(query.subject) {
             Place::Entity(kind, id) => {
                 let index = self.index(kind);
                 let cell = index.cells.get(&id).filter(|cell| !cell.parts.is_empty());
-                if let Some(cell) = &cell {
-                    reading.see(cell);
-                } else if !self.sold_before(kind, id) {
-                    return Err(unknown(query.subject));
-                }
-                let entries = self.entries(kind, id, cell.as_deref(), &reading);
-                let version = cell.map_or(0, |cell| cell.version);
-                (rows::top(entries, k), version)
+                let cell = cell.ok_or_else(|| unknown(query.subject))?;
+                reading.see(&cell);
+                (rows::top(self.entries(kind, id, &cell, &reading), k), cell.version)
             }
             Place::Chain(kind) => {
                 let Index { chain, cells, .. } = self.index(kind);
-                let list =
-                    chain.list(reading.span, reading.is_final, k, cells, &self.finals, shape);
+                let list = chain.list(reading.span, k, &self.days(), cells);
                 reading.clock = reading.clock.max(chain.clock());
                 (list.entries, list.version)
             }
@@ -504,16 +503,10 @@ impl View {
     ///
     /// The lock of the cell is held: a day that is not found closed has not been closed, so its slot
     /// has not been taken by another date.
-    fn entries(
-        &self,
-        kind: IndexKind,
-        id: u64,
-        cell: Option<&Cell>,
-        reading: &Reading,
-    ) -> Vec<Entry> {
+    fn entries(&self, kind: IndexKind, id: u64, cell: &Cell, reading: &Reading) -> Vec<Entry> {
         let mut entries = Vec::new();
         for partition in reading.partitions.clone().map(Partition) {
-            let part = cell.and_then(|cell| cell.part(partition));
+            let part = cell.part(partition);
             let slot = match reading.span {
                 Span::Slot(slot) => Some(slot),
                 Span::Day(date) => {
@@ -529,11 +522,6 @@ impl View {
             }
         }
         entries
-    }
-
-    /// Whether an entity without a cell has sold on some closed day. Where `all` is kept, it has a cell.
-    fn sold_before(&self, kind: IndexKind, id: u64) -> bool {
-        !self.shape.keeps(WindowKind::All) && self.finals.any(|day| kind.of(day).get(id).is_some())
     }
 
     /// Keeps an answer for the next reader.

@@ -77,8 +77,14 @@ impl PartitionWriter {
         self.rewind = true;
         self.view.set_ready(self.partition, false);
         self.view.finals.clear(self.partition);
-        self.view.index(IndexKind::Stores).chain.forget_days();
-        self.view.index(IndexKind::Items).chain.forget_days();
+        self.forget_days(|| {});
+    }
+
+    /// Forgets the chain-wide lists of days, and runs `change` before anybody makes one anew.
+    fn forget_days(&self, change: impl FnOnce()) {
+        let stores = &self.view.index(IndexKind::Stores).chain;
+        let items = &self.view.index(IndexKind::Items).chain;
+        stores.forget_days(|| items.forget_days(change));
     }
 
     /// Starts with nothing: forgets all entities and closed days of the partition, which is not ready
@@ -115,14 +121,9 @@ impl PartitionWriter {
         let shape = &self.view.shape;
         let index = self.view.index(kind);
         let bounds = index.chain.bounds();
-        // An entity is known once something was sold.
-        if change.has_sales() {
-            let mut cell = index.cells.entry(id).or_insert_with(|| Cell::new(shape.slots));
-            cell.apply(self.partition, change, shape, bounds, self.rewind)
-        } else {
-            let mut cell = index.cells.get_mut(&id)?;
-            cell.apply(self.partition, change, shape, bounds, self.rewind)
-        }
+        // Who is handed on has sold something, be it in no window any more.
+        let mut cell = index.cells.entry(id).or_insert_with(|| Cell::new(shape.slots));
+        cell.apply(self.partition, change, shape, bounds, self.rewind)
     }
 
     /// Takes over new values of an entity.
@@ -155,13 +156,17 @@ impl PartitionWriter {
         {
             if !dirty.is_empty() {
                 let index = view.index(kind);
-                index.chain.refresh(dirty, progress.clock, &index.cells, &view.finals, &view.shape);
+                let clock = progress.clock;
+                index.chain.refresh(dirty, self.partition, clock, &view.days(), &index.cells);
                 dirty.clear();
             }
         }
     }
 
     fn publish(&self, progress: &Progress) {
+        if let Some(date) = progress.newest_date {
+            self.view.raise_newest_date(self.partition, date);
+        }
         let state = &self.view.partitions[self.partition.0 as usize];
         state.progress.send_if_modified(|known| {
             let forward = !self.ready || progress.next >= known.next;
@@ -200,16 +205,13 @@ impl Sink for PartitionWriter {
     /// does not find a day any more sees that it is not kept.
     fn progress(&mut self, progress: &Progress) {
         self.refresh_chains(progress);
-        let new_date = progress
-            .newest_date
-            .is_some_and(|date| self.view.raise_newest_date(self.partition, date));
-        self.publish(progress);
+        if progress.newest_date == self.view.progress(self.partition).newest_date {
+            self.publish(progress);
+        } else {
+            self.forget_days(|| self.publish(progress));
+        }
         for date in self.dropped.drain(..) {
             self.view.finals.remove(self.partition, date);
-        }
-        if new_date {
-            self.view.index(IndexKind::Stores).chain.forget_days();
-            self.view.index(IndexKind::Items).chain.forget_days();
         }
         self.report_size();
     }

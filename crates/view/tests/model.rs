@@ -34,7 +34,7 @@ enum Read {
 
 fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
-        4 => (0..STORES, 0..ITEMS, 0_u64..6, 0..LATENESS)
+        4 => (0..STORES, 0..ITEMS, 1_u64..6, 0..LATENESS)
             .prop_map(|(store, item, quantity, back)| Event::Sale { store, item, quantity, back }),
         1 => (0..STORES, 0..ITEMS, 2_u64..5)
             .prop_map(|(store, item, divisor)| Event::Expire { store, item, divisor }),

@@ -57,6 +57,11 @@ impl FinalIndex {
         Some((self.totals[place], list))
     }
 
+    /// Total of an entity; `None` if it sold nothing that day.
+    pub fn total(&self, id: u64) -> Option<u64> {
+        Some(self.totals[self.ids.binary_search(&id).ok()?])
+    }
+
     /// All entities with their totals, ids ascending.
     pub fn totals(&self) -> impl ExactSizeIterator<Item = Entry> + '_ {
         self.ids.iter().copied().zip(self.totals.iter().copied())
