@@ -335,7 +335,9 @@ mod tests {
             state.apply(Offset(day), &sale(day), &mut End);
         }
         state.flush(&mut writers[0]);
-        writers.iter_mut().for_each(|writer| writer.ready());
+        for writer in &mut writers {
+            writer.ready();
+        }
         let chain = &view.index(IndexKind::Items).chain;
         let wanted = |days: std::ops::Range<u64>| {
             for day in days {

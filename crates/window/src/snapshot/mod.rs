@@ -140,9 +140,8 @@ impl Aggregator {
 }
 
 impl Snapshot {
-    /// Gives the chunks to `each`, in the order to restore them; none is longer than 256 KiB, unless ten thousand producers are
-    /// remembered. Only one is in memory
-    /// at a time.
+    /// Gives the chunks to `each`, in the order to restore them; none is longer than 256 KiB, unless ten thousand
+    /// producers are remembered. Only one is in memory at a time.
     ///
     /// # Errors
     /// The first error of `each`, which gets no chunk after it.
