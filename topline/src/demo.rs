@@ -58,7 +58,7 @@ pub(crate) struct DemoArgs {
 impl DemoArgs {
     /// Refuses a data directory with data in it, a certificate, and a token for purchases.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
-        if self.server.public.listener.tls.tls_cert.is_some() {
+        if self.server.public.listener.tls.are_given() {
             bail!("the demo plays over plain HTTP: leave out --tls-cert and --tls-key");
         }
         if self.server.ingest.write_token.is_some() {

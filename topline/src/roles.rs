@@ -168,8 +168,8 @@ pub(crate) async fn job(args: JobRoleArgs, termination: &Termination) -> anyhow:
         worker = assignment.worker,
         workers = assignment.workers,
         partitions = mine,
-        "counting, admin on http://{}",
-        role.admin.address
+        "counting, admin on {}",
+        role.admin.url()
     );
     let failure = async {
         match (&mut running).await {

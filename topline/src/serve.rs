@@ -140,7 +140,7 @@ pub(crate) async fn start(args: &ServerArgs, data_dir: PathBuf) -> anyhow::Resul
     tokio::spawn(announce(view.clone(), recovered, stop_looking.clone()));
     tokio::spawn(sample(stream.clone(), view, metrics.clone(), stop_looking.clone()));
     let admin = admin.serve_admin(readiness, Some(admin::routes(side_outputs)), &metrics);
-    tracing::info!("serving on http://{}, admin on http://{}", public.address, admin.address);
+    tracing::info!("serving on {}, admin on {}", public.url(), admin.url());
     Ok(Running {
         public: public.address,
         admin: admin.address,

@@ -43,6 +43,8 @@ fn load_over_tls_is_counted_where_the_authority_is_trusted() {
     let shown = String::from_utf8_lossy(&passed.stdout);
     assert_eq!(passed.status.code(), Some(0), "{shown}{}", String::from_utf8_lossy(&passed.stderr));
     assert!(shown.contains(" 0 differences"), "{shown}");
+    let log = server.terminate().log;
+    assert!(log.contains(&format!("serving on {url}, admin on http://")), "{log}");
 }
 
 #[test]

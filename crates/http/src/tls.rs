@@ -73,6 +73,11 @@ pub enum TlsError {
 }
 
 impl TlsFiles {
+    /// Whether a listener made with them speaks TLS.
+    pub fn are_given(&self) -> bool {
+        self.tls_cert.is_some()
+    }
+
     /// Looks at the files, if any are given, before a listener is made with them.
     ///
     /// # Errors
