@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::{
-    cli::{Cli, Command},
+    cli::{Cli, Command, WrongUsage},
     termination::{EndedEarly, Termination},
 };
 
@@ -55,7 +55,7 @@ fn main() -> ExitCode {
         }
         Err(error) => {
             eprintln!("topline: {error:#}");
-            ExitCode::FAILURE
+            if error.is::<WrongUsage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }

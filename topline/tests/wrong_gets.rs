@@ -63,6 +63,17 @@ fn questions_without_an_answer_are_told_why() {
         assert_eq!(server.get(path).error(), expected, "{path}");
     }
     assert_eq!(server.get("/v1/top-items?window=day&date=20210304").status, 200);
+    for (query, message) in [
+        ("limit=abc", "limit: 'abc' is not a whole number of 0 or more"),
+        ("limit=1&limit=1", "query parameter 'limit' is given more than once"),
+        ("k=1", "unknown query parameter 'k': expected limit"),
+    ] {
+        for path in ["/late", "/dead-letters"] {
+            let refused = server.admin_get(&format!("{path}?{query}")).error();
+            assert_eq!(refused, (400, message.to_owned()), "{path}?{query}");
+        }
+    }
+    assert_eq!(server.admin_get("/late?limit=18446744073709551615").parts(), (200, "[]"));
 }
 
 #[test]
