@@ -8,6 +8,7 @@ mod cli;
 mod demo;
 mod listeners;
 mod loadgen;
+mod panics;
 mod replica;
 mod role;
 mod roles;
@@ -31,6 +32,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    panics::hook();
     // Of these, what is asked to end has done all that was asked of it.
     let serves = matches!(
         cli.command,
