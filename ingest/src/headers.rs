@@ -1,21 +1,23 @@
 //! The headers a POST is judged by before its body is read.
 
-use std::{convert::Infallible, str::FromStr};
+use std::convert::Infallible;
 
+use http_server::single_header;
 use subtle::ConstantTimeEq;
-use warp::{Filter, Rejection};
+use warp::{
+    Filter,
+    http::header::{
+        AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName,
+    },
+};
 
 use crate::{WriteToken, status::Refusal};
 
-/// What the headers of a POST say.
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// The headers of a POST.
 #[derive(Debug, Clone)]
-pub(crate) struct PostHeaders {
-    pub(crate) content_length: Option<u64>,
-    pub(crate) idempotency_key: Option<String>,
-    content_type: Option<MediaType>,
-    content_encoding: Option<Encoding>,
-    authorization: Option<String>,
-}
+pub(crate) struct PostHeaders(HeaderMap);
 
 /// A media type, as far as it matters here; parameters such as the charset do not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,64 +27,32 @@ enum MediaType {
     Other,
 }
 
-/// A content encoding, as far as it matters here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Encoding {
-    Identity,
-    Other,
-}
-
-impl FromStr for MediaType {
-    type Err = Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Infallible> {
-        let essence = text.split(';').next().unwrap_or_default().trim();
-        let is = |name: &str| essence.eq_ignore_ascii_case(name);
-        Ok(if is("application/json") {
+impl MediaType {
+    fn of(text: &[u8]) -> Self {
+        let essence = text.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
+        let is = |name: &str| essence.eq_ignore_ascii_case(name.as_bytes());
+        if is("application/json") {
             Self::Json
         } else if is("application/x-ndjson") || is("application/ndjson") || is("application/jsonl")
         {
             Self::Ndjson
         } else {
             Self::Other
-        })
-    }
-}
-
-impl FromStr for Encoding {
-    type Err = Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Infallible> {
-        let identity = text.trim().eq_ignore_ascii_case("identity");
-        Ok(if identity { Self::Identity } else { Self::Other })
+        }
     }
 }
 
 /// Takes the headers of a request.
-pub(crate) fn post_headers() -> impl Filter<Extract = (PostHeaders,), Error = Rejection> + Clone {
-    use warp::header::optional;
-    optional("content-length")
-        .and(optional("idempotency-key"))
-        .and(optional("content-type"))
-        .and(optional("content-encoding"))
-        .and(optional("authorization"))
-        .map(|content_length, idempotency_key, content_type, content_encoding, authorization| {
-            PostHeaders {
-                content_length,
-                idempotency_key,
-                content_type,
-                content_encoding,
-                authorization,
-            }
-        })
+pub(crate) fn post_headers() -> impl Filter<Extract = (PostHeaders,), Error = Infallible> + Clone {
+    warp::header::headers_cloned().map(PostHeaders)
 }
 
 impl PostHeaders {
     /// Checks the token, if one is needed.
     pub(crate) fn authorize(&self, token: Option<&WriteToken>) -> Result<(), Refusal> {
         let Some(token) = token else { return Ok(()) };
-        let sent = self.authorization.as_deref().and_then(|value| {
-            let (scheme, sent) = value.split_once(' ')?;
+        let sent = self.0.get(AUTHORIZATION).and_then(|value| {
+            let (scheme, sent) = value.to_str().ok()?.split_once(' ')?;
             scheme.eq_ignore_ascii_case("bearer").then_some(sent.trim())
         });
         // In constant time, so that the time does not tell how much of a guess was right.
@@ -95,22 +65,33 @@ impl PostHeaders {
 
     /// Checks that the body is one purchase.
     pub(crate) fn expect_json(&self) -> Result<(), Refusal> {
-        self.expect(&[MediaType::Json], "the content type must be application/json")
+        self.expect(MediaType::Json, "the content type must be application/json")
     }
 
     /// Checks that the body is a purchase a line.
     pub(crate) fn expect_ndjson(&self) -> Result<(), Refusal> {
         self.expect(
-            &[MediaType::Ndjson, MediaType::Json],
-            "the content type must be application/x-ndjson",
+            MediaType::Ndjson,
+            "the content type must be application/x-ndjson, application/ndjson or application/jsonl",
         )
     }
 
-    fn expect(&self, types: &[MediaType], message: &'static str) -> Result<(), Refusal> {
-        if !self.content_type.is_some_and(|sent| types.contains(&sent)) {
+    /// The idempotency key, as text.
+    pub(crate) fn idempotency_key(&self) -> Result<Option<&str>, Refusal> {
+        Ok(single_header(&self.0, &IDEMPOTENCY_KEY, "Idempotency-Key")?)
+    }
+
+    /// How long the body is, if that is said.
+    pub(crate) fn content_length(&self) -> Option<u64> {
+        self.0.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    }
+
+    fn expect(&self, expected: MediaType, message: &'static str) -> Result<(), Refusal> {
+        if self.0.get(CONTENT_TYPE).map(|value| MediaType::of(value.as_bytes())) != Some(expected) {
             return Err(Refusal::MediaType(message));
         }
-        if self.content_encoding == Some(Encoding::Other) {
+        let mut encodings = self.0.get_all(CONTENT_ENCODING).iter();
+        if !encodings.all(|value| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity")) {
             return Err(Refusal::MediaType("the body must not have a content encoding"));
         }
         Ok(())
@@ -122,13 +103,8 @@ mod tests {
     use super::*;
 
     fn headers(authorization: Option<&str>) -> PostHeaders {
-        PostHeaders {
-            content_length: None,
-            idempotency_key: None,
-            content_type: None,
-            content_encoding: None,
-            authorization: authorization.map(ToOwned::to_owned),
-        }
+        let value = authorization.map(|text| (AUTHORIZATION, text.parse().unwrap()));
+        PostHeaders(value.into_iter().collect())
     }
 
     #[test]
@@ -138,12 +114,13 @@ mod tests {
             ("Application/JSON; charset=utf-8", MediaType::Json),
             ("application/json;charset=utf-8", MediaType::Json),
             ("application/x-ndjson", MediaType::Ndjson),
+            ("application/ndjson", MediaType::Ndjson),
             ("application/jsonl", MediaType::Ndjson),
             ("application/jsonp", MediaType::Other),
             ("text/plain", MediaType::Other),
             ("", MediaType::Other),
         ] {
-            assert_eq!(text.parse::<MediaType>(), Ok(expected), "{text}");
+            assert_eq!(MediaType::of(text.as_bytes()), expected, "{text}");
         }
     }
 

@@ -45,8 +45,8 @@ struct Context {
 /// - `POST /purchase/{storeID}/customer/{custID}/date/{date}`: one purchase; 201 when it is durable
 /// - `POST /v1/purchases`: a purchase a line; 200 when those accepted are durable
 ///
-/// Everything a handler refuses is an answer already; only what is wrong with path, method or the
-/// form of headers is a rejection of warp.
+/// Everything a handler refuses is an answer already; only what is wrong with path or method is
+/// a rejection of warp.
 pub fn routes(handle: IngestHandle, args: &IngestArgs, metrics: IngestMetrics) -> Routes {
     type Store = Segment<StoreId>;
     type Customer = Segment<CustomerId>;
@@ -113,11 +113,10 @@ async fn read_purchase<B: Buf>(
     let date = path.date.get("date")?;
     headers.expect_json()?;
     let key = headers
-        .idempotency_key
-        .as_deref()
+        .idempotency_key()?
         .map(|text| key::digest(store, text, "the header Idempotency-Key"))
         .transpose()?;
-    let body = read_body(body, headers.content_length, context.purchase_limits).await?;
+    let body = read_body(body, headers.content_length(), context.purchase_limits).await?;
     let basket = parse_basket(&body)?;
     let event_time = clock::event_time(date, basket.occurred_at, Timestamp::now())?;
     Ok(Purchase { store, customer, date, event_time, key, lines: basket.lines })
@@ -137,7 +136,7 @@ async fn post_bulk<B: Buf>(
     let _slot = tokio::time::timeout(BULK_PATIENCE, context.bulk_slots.acquire())
         .await
         .map_err(|_| refuse(Refusal::Busy))?;
-    let body = read_body(body, headers.content_length, context.bulk_limits)
+    let body = read_body(body, headers.content_length(), context.bulk_limits)
         .await
         .map_err(|error| refuse(error.into()))?;
     let (purchases, mut report) = parse_bulk(&body, Timestamp::now(), &context.metrics).await;

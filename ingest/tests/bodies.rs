@@ -19,9 +19,13 @@ async fn the_content_type_must_be_right() {
         assert_eq!(answer.status, 415, "{headers}");
         answer.message();
     }
-    for headers in ["", "content-type: text/csv\r\n"] {
+    for headers in ["", "content-type: text/csv\r\n", "content-type: application/json\r\n"] {
         let answer = client.post("/v1/purchases", headers, b"").await;
         assert_eq!(answer.status, 415, "{headers}");
+    }
+    for name in ["x-ndjson", "ndjson", "jsonl"] {
+        let headers = format!("content-type: application/{name}\r\n");
+        assert_eq!(client.post("/v1/purchases", &headers, b"").await.status, 200, "{headers}");
     }
     let headers = "content-type: APPLICATION/JSON\r\ncontent-encoding: identity\r\n";
     assert_eq!(client.post(PATH, headers, ITEM.as_bytes()).await.status, 201);
@@ -32,16 +36,17 @@ async fn the_content_type_must_be_right() {
 async fn a_body_over_the_limit_is_413() {
     let args = IngestArgs { max_purchase_bytes: 1000, max_bulk_bytes: 2000, ..quiet() };
     let server = Server::start(args, 1).await;
-    for (path, limit) in [(PATH, 1000), ("/v1/purchases", 2000)] {
-        let json = "content-type: application/json\r\n";
+    for (path, limit, media_type) in [(PATH, 1000, "json"), ("/v1/purchases", 2000, "jsonl")] {
+        let content_type = format!("content-type: application/{media_type}\r\n");
         let mut declared = server.client().await;
-        let answer = declared.post(path, json, &vec![b' '; limit + 1]).await;
+        let answer = declared.post(path, &content_type, &vec![b' '; limit + 1]).await;
         assert_eq!(answer.status, 413, "{path}");
         assert!(answer.message().contains(&format!("larger than {limit} bytes")), "{answer:?}");
 
         let mut chunked = server.client().await;
-        let head =
-            format!("POST {path} HTTP/1.1\r\nhost: x\r\n{json}transfer-encoding: chunked\r\n\r\n");
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: x\r\n{content_type}transfer-encoding: chunked\r\n\r\n"
+        );
         chunked.send(head).await;
         for _ in 0..3 {
             chunked.send(format!("{limit:x}\r\n{}\r\n", " ".repeat(limit))).await;

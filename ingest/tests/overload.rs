@@ -26,8 +26,12 @@ async fn a_full_queue_refuses_and_takes_nothing_of_it() {
     let mut client = server.client().await;
     let bulk =
         r#"{"storeID":1,"custID":99,"date":"20210101","items":[{"ItemID":5,"numberOfItems":2}]}"#;
-    for (path, body) in [("/purchase/1/customer/99/date/20210101", ITEM), ("/v1/purchases", bulk)] {
-        let answer = client.post_json(path, body).await;
+    for (path, media_type, body) in [
+        ("/purchase/1/customer/99/date/20210101", "json", ITEM),
+        ("/v1/purchases", "x-ndjson", bulk),
+    ] {
+        let headers = format!("content-type: application/{media_type}\r\n");
+        let answer = client.post(path, &headers, body.as_bytes()).await;
         assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")), "{path}");
         assert!(answer.message().starts_with("nothing was taken: partition 0 has too many"));
     }

@@ -76,12 +76,17 @@ async fn bad_values_are_400_and_the_connection_goes_on() {
     let latin_1 = [
         &b"POST "[..],
         PATH.as_bytes(),
-        b" HTTP/1.1\r\nhost: x\r\nidempotency-key: caf\xe9\r\n\r\n",
+        b" HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n",
+        b"idempotency-key: caf\xe9\r\n\r\n",
     ];
     client.send(latin_1.concat()).await;
     let answer = client.answer().await.unwrap();
     assert_eq!(answer.status, 400);
-    assert!(answer.message().contains("idempotency-key"), "{answer:?}");
+    assert_eq!(answer.message(), "Idempotency-Key: has characters that are not ASCII");
+    let twice = "content-type: application/json\r\nidempotency-key: a\r\nidempotency-key: a\r\n";
+    let answer = client.post(PATH, twice, ITEM.as_bytes()).await;
+    assert_eq!(answer.status, 400);
+    assert_eq!(answer.message(), "Idempotency-Key: given more than once");
     // The same connection still serves.
     assert_eq!(client.post_json(PATH, ITEM).await.status, 201);
     assert_eq!(server.log.purchases().await.len(), 1);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http_server::{HttpError, SegmentValue, parse_number};
+use http_server::{HttpError, SegmentValue, known_params, parse_number, single_header};
 use hyper::header::{HeaderMap, HeaderName};
 use model::{BusinessDate, Position};
 use window::WindowKind;
@@ -25,17 +25,7 @@ pub(crate) struct Params {
 impl Params {
     /// Reads the decoded query parameters; lists may be up to `max_k` long.
     pub(crate) fn parse(pairs: &[(String, String)], max_k: u32) -> Result<Self, HttpError> {
-        for (i, (name, _)) in pairs.iter().enumerate() {
-            if !KNOWN.contains(&name.as_str()) {
-                let name: String = name.chars().take(40).collect();
-                let known = KNOWN.join(", ");
-                return Err(bad(format!("unknown query parameter '{name}': expected {known}")));
-            }
-            if pairs[..i].iter().any(|(before, _)| before == name) {
-                return Err(bad(format!("query parameter '{name}' is given more than once")));
-            }
-        }
-        let get = |name| pairs.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str());
+        let get = known_params(pairs, &KNOWN)?;
         let kind =
             get("window").map_or(Ok(WindowKind::All), str::parse).map_err(|e| at("window", e))?;
         let date = get("date").map(BusinessDate::parse).transpose().map_err(|e| at("date", e))?;
@@ -64,11 +54,11 @@ pub(crate) struct Demands {
 
 impl Demands {
     pub(crate) fn parse(headers: &HeaderMap) -> Result<Self, HttpError> {
-        let position = single(headers, &WAIT_FOR_NAME, WAIT_FOR)?
+        let position = single_header(headers, &WAIT_FOR_NAME, WAIT_FOR)?
             .map(str::parse)
             .transpose()
             .map_err(|error| at(WAIT_FOR, error))?;
-        let max_staleness = single(headers, &MAX_STALENESS_NAME, MAX_STALENESS)?
+        let max_staleness = single_header(headers, &MAX_STALENESS_NAME, MAX_STALENESS)?
             .map(|text| parse_number(text, u64::MAX))
             .transpose()
             .map_err(|error| at(MAX_STALENESS, format!("{error} (milliseconds)")))?
@@ -79,20 +69,6 @@ impl Demands {
 
 const WAIT_FOR_NAME: HeaderName = HeaderName::from_static("topline-wait-for");
 const MAX_STALENESS_NAME: HeaderName = HeaderName::from_static("topline-max-staleness");
-
-/// The text of a header that may occur once.
-fn single<'a>(
-    headers: &'a HeaderMap,
-    name: &HeaderName,
-    shown: &str,
-) -> Result<Option<&'a str>, HttpError> {
-    let mut values = headers.get_all(name).iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    if values.next().is_some() {
-        return Err(bad(format!("{shown}: given more than once")));
-    }
-    value.to_str().map(|text| Some(text.trim())).map_err(|_| at(shown, "not plain text"))
-}
 
 fn at(place: &str, problem: impl std::fmt::Display) -> HttpError {
     bad(format!("{place}: {problem}"))

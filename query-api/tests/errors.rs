@@ -25,9 +25,9 @@ async fn bad_requests_are_told_what_is_wrong() {
             400,
             "itemID: 18446744073709551616 is larger than 18446744073709551615".to_owned(),
         ),
-        ("/items/store/8", 404, "no purchase of store 8 has been seen".to_owned()),
-        ("/items/top10/4294967296", 404, "no purchase of item 4294967296 has been seen".to_owned()),
-        ("/v1/items/9/top-stores", 404, "no purchase of item 9 has been seen".to_owned()),
+        ("/items/store/8", 404, "nothing has been sold in store 8".to_owned()),
+        ("/items/top10/4294967296", 404, "nothing has been sold of item 4294967296".to_owned()),
+        ("/v1/items/9/top-stores", 404, "nothing has been sold of item 9".to_owned()),
         (
             "/v1/stores/x/top-items",
             400,

@@ -108,7 +108,7 @@ async fn a_question_without_an_answer_is_refused() {
     let mut server = start(&Args { max_event_streams: 1, ..args() }).await;
     server.shop.sell(&[(1, 5, 2)]);
     for (path, status, expected) in [
-        ("/v1/stores/2/top-items/events", 404, "no purchase of store 2 has been seen"),
+        ("/v1/stores/2/top-items/events", 404, "nothing has been sold in store 2"),
         ("/v1/stores/x/top-items/events", 400, "storeID"),
         ("/v1/top-items/events?window=2h", 400, "window: '2h' is not a window"),
     ] {

@@ -1,8 +1,8 @@
 //! The side outputs on the admin listener: what could not be counted as it should.
 
 use bytes::Bytes;
-use http_server::{APPLICATION_JSON, HttpError, Routes};
-use serde::{Deserialize, Serialize};
+use http_server::{APPLICATION_JSON, HttpError, Routes, known_params, parse_number};
+use serde::Serialize;
 use stream_job::{CheckpointError, DeadLetter, SideOutputs};
 use warp::{
     Filter,
@@ -16,10 +16,8 @@ const MAX_LIMIT: usize = 10_000;
 /// The most bytes shown of a record that is not a batch.
 const SHOWN_BYTES: usize = 256;
 
-#[derive(Debug, Deserialize)]
-struct Params {
-    limit: Option<usize>,
-}
+/// The decoded query parameters.
+type Params = Vec<(String, String)>;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -52,7 +50,10 @@ async fn answer<T: Serialize + Send + 'static>(
     params: Params,
     read: impl FnOnce(usize) -> Result<Vec<T>, CheckpointError> + Send + 'static,
 ) -> Response<Bytes> {
-    let limit = params.limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
+    let limit = match limit(&params) {
+        Ok(limit) => limit,
+        Err(error) => return error.to_http(),
+    };
     let read = tokio::task::spawn_blocking(move || read(limit)).await;
     let failed = |error: String| HttpError::new(StatusCode::INTERNAL_SERVER_ERROR, error).to_http();
     match read {
@@ -67,6 +68,14 @@ async fn answer<T: Serialize + Send + 'static>(
         Ok(Err(error)) => failed(error.to_string()),
         Err(error) => failed(error.to_string()),
     }
+}
+
+/// How many entries are asked for; no more than are shown at most.
+fn limit(params: &Params) -> Result<usize, HttpError> {
+    let Some(text) = known_params(params, &["limit"])?("limit") else { return Ok(DEFAULT_LIMIT) };
+    let limit = parse_number(text, u64::MAX)
+        .map_err(|problem| HttpError::bad_request(format!("limit: {problem}")))?;
+    Ok(usize::try_from(limit).map_or(MAX_LIMIT, |limit| limit.min(MAX_LIMIT)))
 }
 
 impl From<&DeadLetter> for Dead {

@@ -1,5 +1,7 @@
 //! The command line.
 
+use std::{error::Error, fmt};
+
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use telemetry::LogFormat;
@@ -23,7 +25,7 @@ pub(crate) struct Cli {
 
     /// What is logged: a level, or levels by module, such as `info,topline=debug` [default: info; for
     /// a demo warn]
-    #[arg(long, env = telemetry::LOG_ENV, global = true)]
+    #[arg(long, env = telemetry::LOG_ENV, global = true, value_parser = telemetry::parse_filter)]
     pub(crate) log: Option<String>,
 
     #[command(subcommand)]
@@ -59,6 +61,25 @@ impl Cli {
         }
     }
 }
+
+/// Settings that can be read and cannot be used: the exit code is that of a command line that cannot be read.
+#[derive(Debug)]
+pub(crate) struct WrongUsage(pub(crate) String);
+
+impl WrongUsage {
+    /// What `error` says about the settings.
+    pub(crate) fn of(error: impl fmt::Display) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl fmt::Display for WrongUsage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for WrongUsage {}
 
 /// The runtime that serves requests. The workers of the job have threads of their own.
 pub(crate) fn runtime() -> anyhow::Result<Runtime> {

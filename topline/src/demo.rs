@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::{Context, anyhow, bail};
-use clap::Args;
+use clap::{Args, builder::BoolishValueParser};
 use comfy_table::{CellAlignment, Table};
 use fluvio_log::{Cluster, Topic, setup};
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressStyle};
@@ -24,6 +24,7 @@ use loadgen::{
 use model::{BusinessDate, ItemId, StoreId};
 
 use crate::{
+    cli::WrongUsage,
     serve::{self, ServerArgs},
     termination::Termination,
 };
@@ -47,7 +48,7 @@ pub(crate) struct DemoArgs {
     #[arg(long, env = "TOPLINE_DEMO_DATA", value_name = "FILE")]
     pub(crate) data: Option<PathBuf>,
     /// End after the check instead of serving on
-    #[arg(long, env = "TOPLINE_DEMO_EXIT")]
+    #[arg(long, env = "TOPLINE_DEMO_EXIT", value_parser = BoolishValueParser::new())]
     pub(crate) exit: bool,
     #[command(flatten)]
     pub(crate) day: ShoppingDayArgs,
@@ -58,13 +59,15 @@ pub(crate) struct DemoArgs {
 impl DemoArgs {
     /// Refuses a data directory with data in it, a certificate, and a token for purchases.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
-        if self.server.public.listener.tls.tls_cert.is_some() {
-            bail!("the demo plays over plain HTTP: leave out --tls-cert and --tls-key");
+        if self.server.public.listener.tls.are_given() {
+            bail!(WrongUsage::of(
+                "the demo plays over plain HTTP: leave out --tls-cert and --tls-key"
+            ));
         }
         if self.server.ingest.write_token.is_some() {
-            bail!(
+            bail!(WrongUsage::of(
                 "the demo sends purchases without a token: leave out --write-token and TOPLINE_WRITE_TOKEN"
-            );
+            ));
         }
         self.server.data_dir.as_deref().map_or(Ok(()), ensure_fresh)
     }
@@ -111,7 +114,7 @@ pub(crate) async fn run(mut args: DemoArgs, termination: &Termination) -> anyhow
 }
 
 async fn serve_and_play(args: &DemoArgs, termination: &Termination) -> anyhow::Result<()> {
-    let config = args.server.job.window.config()?;
+    let config = args.server.job.window.config().map_err(WrongUsage::of)?;
     // Removed when the demo ends.
     let temporary = tempfile::tempdir().context("cannot make a temporary directory")?;
     let data_dir = args.server.data_dir.clone().unwrap_or_else(|| temporary.path().to_owned());

@@ -83,9 +83,10 @@ impl Bound {
         let Self { address, name, listener, config } = self;
         let stop = CancellationToken::new();
         let metrics = metrics.http.listener(name);
+        let scheme = if config.tls.are_given() { "https" } else { "http" };
         let task =
             tokio::spawn(http_server::serve(listener, routes, config, metrics, stop.clone()));
-        Listener { address, name, task, stop }
+        Listener { address, scheme, name, task, stop }
     }
 
     /// Answers what every admin listener does, and `more`.
@@ -112,12 +113,18 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 #[derive(Debug)]
 pub(crate) struct Listener {
     pub(crate) address: SocketAddr,
+    scheme: &'static str,
     name: &'static str,
     task: JoinHandle<io::Result<()>>,
     stop: CancellationToken,
 }
 
 impl Listener {
+    /// Where it answers, as clients write it: with `https` if it has a certificate.
+    pub(crate) fn url(&self) -> String {
+        format!("{}://{}", self.scheme, self.address)
+    }
+
     /// Resolves if it ends by itself; why.
     pub(crate) async fn failed(&mut self) -> anyhow::Error {
         match (&mut self.task).await {

@@ -8,6 +8,7 @@ mod cli;
 mod demo;
 mod listeners;
 mod loadgen;
+mod panics;
 mod replica;
 mod role;
 mod roles;
@@ -21,7 +22,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::{
-    cli::{Cli, Command},
+    cli::{Cli, Command, WrongUsage},
     termination::{EndedEarly, Termination},
 };
 
@@ -31,6 +32,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    panics::hook();
     // Of these, what is asked to end has done all that was asked of it.
     let serves = matches!(
         cli.command,
@@ -55,7 +57,7 @@ fn main() -> ExitCode {
         }
         Err(error) => {
             eprintln!("topline: {error:#}");
-            ExitCode::FAILURE
+            if error.is::<WrongUsage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -45,8 +45,8 @@ impl Role {
     pub(crate) fn listen(&mut self, args: &PublicArgs, routes: Routes) -> anyhow::Result<()> {
         let routes = RouteTable::new(&self.metrics.http).with(routes);
         let public = Bound::public(args)?.serve(routes, &self.metrics);
-        let (public, admin) = (self.public.insert(public).address, self.admin.address);
-        tracing::info!("serving on http://{public}, admin on http://{admin}");
+        let public = self.public.insert(public);
+        tracing::info!("serving on {}, admin on {}", public.url(), self.admin.url());
         Ok(())
     }
 

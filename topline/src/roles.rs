@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 use clap::Args;
 use http_server::Condition;
 use ingest::IngestArgs;
@@ -22,6 +22,7 @@ use view::{View, ViewConfig};
 
 use crate::{
     admin,
+    cli::WrongUsage,
     listeners::{AdminArgs, PublicArgs},
     replica,
     role::Role,
@@ -142,6 +143,8 @@ fn say_reachable(log: &dyn Log, reachable: &Condition) {
 /// `topline job`: until Ctrl-C or SIGTERM.
 pub(crate) async fn job(args: JobRoleArgs, termination: &Termination) -> anyhow::Result<()> {
     let assignment = assignment(args.worker, args.workers)?;
+    let mut config = args.job.config(args.data_dir.join("checkpoints")).map_err(WrongUsage::of)?;
+    config.assignment = assignment;
     let metrics = Metrics::new()?;
     let topic = args.stream.topic(&args.stream.purchases_topic);
     let stream = Stream::Fluvio(termination.during(topic).await?);
@@ -150,8 +153,6 @@ pub(crate) async fn job(args: JobRoleArgs, termination: &Termination) -> anyhow:
     let views = Stream::Fluvio(termination.during(views).await?);
     let side_topics = termination.during(args.stream.side_topics(&args.side, &*log)).await?;
     let feed = Feed::new(views.log(), args.feed_interval, args.keyframe_interval);
-    let mut config = args.job.config(args.data_dir.join("checkpoints"))?;
-    config.assignment = assignment;
     let mine = assignment.of(log.partitions()).count() as u32;
     let (target, job_metrics) = (Target::Feed(feed.clone()), metrics.job.clone());
     let job = async {
@@ -168,8 +169,8 @@ pub(crate) async fn job(args: JobRoleArgs, termination: &Termination) -> anyhow:
         worker = assignment.worker,
         workers = assignment.workers,
         partitions = mine,
-        "counting, admin on http://{}",
-        role.admin.address
+        "counting, admin on {}",
+        role.admin.url()
     );
     let failure = async {
         match (&mut running).await {
@@ -191,18 +192,20 @@ pub(crate) async fn job(args: JobRoleArgs, termination: &Termination) -> anyhow:
 }
 
 /// Which worker this is.
-fn assignment(worker: Option<u32>, workers: u32) -> anyhow::Result<Assignment> {
+fn assignment(worker: Option<u32>, workers: u32) -> Result<Assignment, WrongUsage> {
     let worker = match worker {
         Some(worker) => worker,
         None if workers == 1 => 0,
         None => host_number().ok_or_else(|| {
-            anyhow!("say which worker this is, with --worker: the host's name does not end in -N")
+            WrongUsage::of(
+                "say which worker this is, with --worker: the host's name does not end in -N",
+            )
         })?,
     };
     if worker >= workers {
-        bail!(
+        return Err(WrongUsage(format!(
             "--worker {worker}: workers are numbered from 0, and there are {workers} (--workers)"
-        );
+        )));
     }
     Ok(Assignment { worker, workers })
 }
@@ -216,6 +219,7 @@ fn host_number() -> Option<u32> {
 /// `topline query`: until Ctrl-C or SIGTERM.
 pub(crate) async fn query(args: QueryRoleArgs, termination: &Termination) -> anyhow::Result<()> {
     const NOT_SEEN: &str = "not all partitions have been seen yet";
+    let window = args.window.config().map_err(WrongUsage::of)?;
     let mut role =
         Role::start(&args.admin, Metrics::new()?, ("view", NOT_SEEN), None, termination)?;
     let topic = args.stream.topic(&args.stream.purchases_topic);
@@ -225,7 +229,7 @@ pub(crate) async fn query(args: QueryRoleArgs, termination: &Termination) -> any
     let views = Stream::Fluvio(termination.during(views).await?);
     let config = ViewConfig {
         partitions: log.partitions(),
-        window: args.window.config()?,
+        window,
         max_rendered_bytes: args.query.max_rendered_bytes,
     };
     let view = View::new(&config, Arc::new(End(log)));

@@ -12,7 +12,7 @@ use http_server::{Condition, Readiness, RouteTable};
 use ingest::{Downstream, IngestArgs, IngestHandle};
 use log::EmbeddedConfig;
 use model::{Offset, Partition, PartitionCount, Position, parse_duration};
-use stream_job::{Job, Restoring, Saturated, Target};
+use stream_job::{Job, JobConfig, Restoring, Saturated, Target};
 use telemetry::Metrics;
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -20,6 +20,7 @@ use view::{View, ViewConfig};
 
 use crate::{
     admin,
+    cli::WrongUsage,
     listeners::{AdminArgs, Bound, Listener, PublicArgs},
     stream::{End, SideArgs, Stream, StreamArgs},
     termination::Termination,
@@ -115,9 +116,10 @@ pub(crate) struct Running {
 /// # Errors
 /// If an address is taken, or the data cannot be used; the message says what to do.
 pub(crate) async fn start(args: &ServerArgs, data_dir: PathBuf) -> anyhow::Result<Running> {
+    let job = args.job.config(data_dir.join("checkpoints")).map_err(WrongUsage::of)?;
     let metrics = Metrics::new()?;
     let (public, admin) = (Bound::public(&args.public)?, Bound::admin(&args.admin)?);
-    let (stream, view, job) = open(args, data_dir, &metrics).await?;
+    let (stream, view, job) = open(args, data_dir, job, &metrics).await?;
     let log = stream.log();
 
     let [stop_ingest, stop_job, stop_looking] = std::array::from_fn(|_| CancellationToken::new());
@@ -140,7 +142,7 @@ pub(crate) async fn start(args: &ServerArgs, data_dir: PathBuf) -> anyhow::Resul
     tokio::spawn(announce(view.clone(), recovered, stop_looking.clone()));
     tokio::spawn(sample(stream.clone(), view, metrics.clone(), stop_looking.clone()));
     let admin = admin.serve_admin(readiness, Some(admin::routes(side_outputs)), &metrics);
-    tracing::info!("serving on http://{}, admin on http://{}", public.address, admin.address);
+    tracing::info!("serving on {}, admin on {}", public.url(), admin.url());
     Ok(Running {
         public: public.address,
         admin: admin.address,
@@ -175,9 +177,9 @@ async fn refuse_when_full(mut saturation: watch::Receiver<Saturated>, ingest: In
 async fn open(
     args: &ServerArgs,
     data_dir: PathBuf,
+    job_config: JobConfig,
     metrics: &Metrics,
 ) -> anyhow::Result<(Stream, Arc<View>, Job)> {
-    let job_config = args.job.config(data_dir.join("checkpoints"))?;
     let log_config = EmbeddedConfig {
         commit_interval: args.commit_interval,
         ..EmbeddedConfig::new(data_dir.join("log"), args.partitions)

@@ -2,7 +2,7 @@
 
 use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
-use anyhow::{anyhow, bail};
+use anyhow::bail;
 use clap::Args;
 use fluvio_log::{Cluster, ClusterArgs, FluvioLog, FluvioLogConfig, Isolation};
 use log::{CommitObserver, EmbeddedConfig, EmbeddedLog, Log};
@@ -10,6 +10,8 @@ use model::{Offset, Partition, parse_duration};
 use stream_job::SideTopics;
 use telemetry::LogMetrics;
 use view::StreamEnd;
+
+use crate::cli::WrongUsage;
 
 /// Settings of the stream on a Fluvio cluster.
 #[derive(Debug, Clone, Args)]
@@ -92,7 +94,8 @@ impl StreamArgs {
     /// # Errors
     /// If none is given, or its settings cannot be used.
     pub(crate) fn cluster(&self) -> anyhow::Result<Cluster> {
-        self.cluster.cluster()?.ok_or_else(|| anyhow!("say which cluster: --fluvio HOST:PORT"))
+        let cluster = self.cluster.cluster()?;
+        Ok(cluster.ok_or_else(|| WrongUsage::of("say which cluster: --fluvio HOST:PORT"))?)
     }
 
     /// A topic of the cluster as a log.

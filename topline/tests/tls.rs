@@ -43,6 +43,8 @@ fn load_over_tls_is_counted_where_the_authority_is_trusted() {
     let shown = String::from_utf8_lossy(&passed.stdout);
     assert_eq!(passed.status.code(), Some(0), "{shown}{}", String::from_utf8_lossy(&passed.stderr));
     assert!(shown.contains(" 0 differences"), "{shown}");
+    let log = server.terminate().log;
+    assert!(log.contains(&format!("serving on {url}, admin on http://")), "{log}");
 }
 
 #[test]
@@ -58,13 +60,15 @@ fn a_certificate_that_cannot_be_used_is_refused_at_the_start() {
     };
     let refused = refusal();
     assert_eq!(refused.status.code(), Some(1), "{}", refused.log);
-    let expected = format!("topline: {cert_arg}: No such file");
-    assert!(refused.log.contains(&expected), "{}", refused.log);
+    let expected =
+        format!("topline: --tls-cert {cert_arg}: No such file or directory (os error 2)\n");
+    assert!(refused.log.ends_with(&expected), "{}", refused.log);
 
     std::fs::write(&cert, "no certificate").unwrap();
     std::fs::write(&key, "no key").unwrap();
     let refused = refusal();
-    let expected = format!("topline: {cert_arg}: no items found: a PEM file with a certificate");
+    let expected =
+        format!("topline: --tls-cert {cert_arg}: no items found: a PEM file with a certificate");
     assert!(refused.log.contains(&expected), "{}", refused.log);
     assert!(!data_dir.exists(), "data was made for a server that does not start");
 }

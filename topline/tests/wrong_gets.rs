@@ -10,8 +10,8 @@ fn questions_without_an_answer_are_told_why() {
     let server = Server::start(data.path(), &[&QUIET[..], &["--max-k", "50"]].concat());
     // Nothing has been sold at all.
     let unknown = |path| server.get(path).error();
-    assert_eq!(unknown("/items/store/7"), (404, "no purchase of store 7 has been seen".to_owned()));
-    assert_eq!(unknown("/items/top10/5"), (404, "no purchase of item 5 has been seen".to_owned()));
+    assert_eq!(unknown("/items/store/7"), (404, "nothing has been sold in store 7".to_owned()));
+    assert_eq!(unknown("/items/top10/5"), (404, "nothing has been sold of item 5".to_owned()));
     let dateless = (404, "no business date has been seen yet".to_owned());
     assert_eq!(unknown("/v1/top-items?window=day"), dateless);
     assert_eq!(unknown("/v1/top-items?window=day&date=20210101"), dateless);
@@ -35,10 +35,10 @@ fn questions_without_an_answer_are_told_why() {
         ("/items/store/-1", number("storeID", "-1")),
         ("/items/store/4294967296", (400, "storeID: 4294967296 is larger than 4294967295".into())),
         ("/items/top10/1.5", number("itemID", "1.5")),
-        ("/items/store/8", (404, "no purchase of store 8 has been seen".into())),
-        ("/items/top10/6", (404, "no purchase of item 6 has been seen".into())),
-        ("/v1/stores/8/top-items", (404, "no purchase of store 8 has been seen".into())),
-        ("/v1/items/6/top-stores", (404, "no purchase of item 6 has been seen".into())),
+        ("/items/store/8", (404, "nothing has been sold in store 8".into())),
+        ("/items/top10/6", (404, "nothing has been sold of item 6".into())),
+        ("/v1/stores/8/top-items", (404, "nothing has been sold in store 8".into())),
+        ("/v1/items/6/top-stores", (404, "nothing has been sold of item 6".into())),
         ("/v1/stores/7/top-items?k=0", k("0")),
         ("/v1/stores/7/top-items?k=51", k("51")),
         ("/v1/top-stores?k=18446744073709551615", k("18446744073709551615")),
@@ -63,6 +63,17 @@ fn questions_without_an_answer_are_told_why() {
         assert_eq!(server.get(path).error(), expected, "{path}");
     }
     assert_eq!(server.get("/v1/top-items?window=day&date=20210304").status, 200);
+    for (query, message) in [
+        ("limit=abc", "limit: 'abc' is not a whole number of 0 or more"),
+        ("limit=1&limit=1", "query parameter 'limit' is given more than once"),
+        ("k=1", "unknown query parameter 'k': expected limit"),
+    ] {
+        for path in ["/late", "/dead-letters"] {
+            let refused = server.admin_get(&format!("{path}?{query}")).error();
+            assert_eq!(refused, (400, message.to_owned()), "{path}?{query}");
+        }
+    }
+    assert_eq!(server.admin_get("/late?limit=18446744073709551615").parts(), (200, "[]"));
 }
 
 #[test]

@@ -185,9 +185,12 @@ fn bodies_of_the_wrong_type_or_size_are_refused() {
     let encoded = [JSON, ("content-encoding", "gzip")];
     let answer = server.request("POST", PATH, &encoded, GOOD.as_bytes());
     assert_eq!(answer.error(), (415, "the body must not have a content encoding".to_owned()));
-    let message = "the content type must be application/x-ndjson".to_owned();
-    let answer = server.request("POST", "/v1/purchases", &[], GOOD.as_bytes());
-    assert_eq!(answer.error(), (415, message));
+    let message =
+        "the content type must be application/x-ndjson, application/ndjson or application/jsonl";
+    for headers in [&[][..], &[JSON]] {
+        let answer = server.request("POST", "/v1/purchases", headers, GOOD.as_bytes());
+        assert_eq!(answer.error(), (415, message.to_owned()), "{headers:?}");
+    }
 
     for (path, content_type, limit) in
         [(PATH, JSON.1, 2_000_000), ("/v1/purchases", NDJSON.1, 3_000_000)]

@@ -134,7 +134,7 @@ async fn get_items<D: Design>(store: Store, design: Arc<D>) -> Answered {
     answer(
         entries,
         |Entry { id: item, count }| ItemEntry { item, count },
-        || format!("store {store}"),
+        || format!("in store {store}"),
     )
 }
 
@@ -144,7 +144,7 @@ async fn get_stores<D: Design>(item: Item, design: Arc<D>) -> Answered {
     answer(
         entries,
         |Entry { id: store, count }| StoreEntry { store, count },
-        || format!("item {item}"),
+        || format!("of item {item}"),
     )
 }
 

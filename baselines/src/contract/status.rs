@@ -23,7 +23,7 @@ pub enum Refusal {
     #[error(transparent)]
     Parse(#[from] ParseError),
     /// A store or an item that has never been sold.
-    #[error("no purchase of {0} has been seen")]
+    #[error("nothing has been sold {0}")]
     NeverSeen(String),
     /// The purchase was not taken: too many wait, or what must take it is away.
     #[error("nothing was taken: {0}, try again later")]

@@ -29,7 +29,7 @@ async fn scenario(deployment: Deployment) {
     let store = client.get("/items/store/7").await;
     assert_eq!(store.header("content-type"), Some("application/json"));
     let unknown = client.get("/items/top10/99").await.error();
-    assert_eq!(unknown, (404, "no purchase of item 99 has been seen".to_owned()));
+    assert_eq!(unknown, (404, "nothing has been sold of item 99".to_owned()));
 
     // More stores than the list is long: ties by smaller id.
     let largest = u64::from(u32::MAX);

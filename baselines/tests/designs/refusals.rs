@@ -57,8 +57,8 @@ async fn scenario(deployment: Deployment) {
         assert_eq!(answer.error().0, 415, "{headers:?}");
     }
     for (path, expected) in [
-        ("/items/store/7", (404, "no purchase of store 7 has been seen".into())),
-        ("/items/top10/5", (404, "no purchase of item 5 has been seen".into())),
+        ("/items/store/7", (404, "nothing has been sold in store 7".into())),
+        ("/items/top10/5", (404, "nothing has been sold of item 5".into())),
         ("/items/store/x", no_number("storeID", "x")),
         ("/items/top10/1.5", no_number("itemID", "1.5")),
         ("/items/store", (404, "there is no such path".into())),

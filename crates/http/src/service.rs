@@ -11,9 +11,9 @@ use std::{
 };
 
 use hyper::{
-    Request, Response, Version,
+    HeaderMap, Request, Response, StatusCode, Version,
     body::{Body, Frame, Incoming, SizeHint},
-    header::HOST,
+    header::{CONNECTION, HOST, HeaderValue, TRANSFER_ENCODING},
     service::Service,
 };
 use pin_project_lite::pin_project;
@@ -24,6 +24,7 @@ use crate::{
     HttpError, RouteTable,
     body::RequestBody,
     connection::{BusyGuard, Connection},
+    path,
     routes::{Answering, Match},
 };
 
@@ -49,13 +50,16 @@ impl RoutedService {
         self.begun.set(Some(Box::new(answer)));
     }
 
-    pub(crate) fn answer(&self, request: Request<RequestBody>) -> AnswerFuture {
+    pub(crate) fn answer(&self, mut request: Request<RequestBody>) -> AnswerFuture {
+        if let Some(uri) = path::normalized(request.uri()) {
+            *request.uri_mut() = uri;
+        }
         let busy = Some(self.connection.busy(!request.body().is_end_stream()));
         let (metrics, answer) = match self.routes.find(request.method(), request.uri().path()) {
-            Match::Found(metrics, _) if !names_one_host(&request) => {
-                (metrics, Answer::Error(HttpError::bad_request(ONE_HOST)))
-            }
-            Match::Found(metrics, endpoint) => (metrics, Answer::Filter(endpoint.answer(request))),
+            Match::Found(metrics, endpoint) => match check_head(&request) {
+                Ok(()) => (metrics, Answer::Filter(endpoint.answer(request))),
+                Err(error) => (metrics, Answer::Error(error)),
+            },
             Match::WrongMethod(metrics, allow) => {
                 (metrics, Answer::Error(HttpError::method_not_allowed(allow.clone())))
             }
@@ -66,6 +70,20 @@ impl RoutedService {
 }
 
 const ONE_HOST: &str = "a request needs one Host header, and no more (RFC 9112, section 3.2)";
+const ONLY_CHUNKED: &str =
+    "the body has a transfer coding other than chunked, the only one that is known";
+
+/// What HTTP demands of every request and hyper does not look at.
+fn check_head<B>(request: &Request<B>) -> Result<(), HttpError> {
+    if !names_one_host(request) {
+        return Err(HttpError::bad_request(ONE_HOST));
+    }
+    if !is_only_chunked(request.headers()) {
+        return Err(HttpError::new(StatusCode::NOT_IMPLEMENTED, ONLY_CHUNKED)
+            .with_header(CONNECTION, HeaderValue::from_static("close")));
+    }
+    Ok(())
+}
 
 /// Whether it says once for which host it is; before HTTP/1.1 it need not.
 fn names_one_host<B>(request: &Request<B>) -> bool {
@@ -74,6 +92,18 @@ fn names_one_host<B>(request: &Request<B>) -> bool {
         (None, _) => request.version() < Version::HTTP_11,
         (Some(_), more) => more.is_none(),
     }
+}
+
+/// Whether the body, if it has transfer codings at all, is in chunks and nothing else (RFC 9112, section 6.1).
+fn is_only_chunked(headers: &HeaderMap) -> bool {
+    let mut codings = headers
+        .get_all(TRANSFER_ENCODING)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|coding| !coding.is_empty());
+    codings.next().is_none_or(|coding| coding.eq_ignore_ascii_case(b"chunked"))
+        && codings.next().is_none()
 }
 
 impl Service<Request<Incoming>> for RoutedService {

@@ -26,6 +26,10 @@ use tokio_rustls::{
 /// How often the files are looked at. Certificates are renewed days before they expire.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(30);
 
+/// The flags of the two files, as messages name them.
+const CERT: &str = "--tls-cert";
+const KEY: &str = "--tls-key";
+
 /// The files of a listener's certificate; without them it speaks plain HTTP.
 #[derive(Debug, Clone, Default, Args)]
 pub struct TlsFiles {
@@ -43,16 +47,20 @@ pub struct TlsFiles {
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file cannot be read.
-    #[error("{}: {source}", path.display())]
+    #[error("{flag} {}: {problem}", path.display())]
     File {
+        /// The flag that names it.
+        flag: &'static str,
         /// The file.
         path: PathBuf,
         /// What is wrong.
-        source: io::Error,
+        problem: io::Error,
     },
     /// A file has nothing in it that is needed.
-    #[error("{}: {problem}: a PEM file with {expected} is needed", path.display())]
+    #[error("{flag} {}: {problem}: a PEM file with {expected} is needed", path.display())]
     Pem {
+        /// The flag that names it.
+        flag: &'static str,
         /// The file.
         path: PathBuf,
         /// What is wrong.
@@ -73,6 +81,11 @@ pub enum TlsError {
 }
 
 impl TlsFiles {
+    /// Whether a listener made with them speaks TLS.
+    pub fn are_given(&self) -> bool {
+        self.tls_cert.is_some()
+    }
+
     /// Looks at the files, if any are given, before a listener is made with them.
     ///
     /// # Errors
@@ -171,16 +184,17 @@ impl ResolvesServerCert for Identity {
 
 impl Pem {
     fn read(cert: &Path, key: &Path) -> Result<Self, TlsError> {
-        let read = |path: &Path| {
-            fs::read(path).map_err(|source| TlsError::File { path: path.to_owned(), source })
+        let read = |flag, path: &Path| {
+            let path = path.to_owned();
+            fs::read(&path).map_err(|problem| TlsError::File { flag, path, problem })
         };
-        Ok(Self { cert: read(cert)?, key: read(key)? })
+        Ok(Self { cert: read(CERT, cert)?, key: read(KEY, key)? })
     }
 
     fn certified_key(&self, cert: &Path, key: &Path) -> Result<Arc<CertifiedKey>, TlsError> {
-        let bad = |path: &Path, expected| {
+        let bad = |flag, path: &Path, expected| {
             let path = path.to_owned();
-            move |problem| TlsError::Pem { path, problem, expected }
+            move |problem| TlsError::Pem { flag, path, problem, expected }
         };
         let chain = CertificateDer::pem_slice_iter(&self.cert)
             .collect::<Result<Vec<_>, _>>()
@@ -189,9 +203,9 @@ impl Pem {
                     if chain.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(chain) }
                 },
             )
-            .map_err(bad(cert, "a certificate"))?;
+            .map_err(bad(CERT, cert, "a certificate"))?;
         let private =
-            PrivateKeyDer::from_pem_slice(&self.key).map_err(bad(key, "a private key"))?;
+            PrivateKeyDer::from_pem_slice(&self.key).map_err(bad(KEY, key, "a private key"))?;
         CertifiedKey::from_der(chain, private, &provider()).map(Arc::new).map_err(|problem| {
             TlsError::Pair { cert: cert.to_owned(), key: key.to_owned(), problem }
         })
@@ -259,15 +273,15 @@ mod tests {
         );
         fs::write(files.path("key.pem"), &pem.cert).unwrap();
         let refusal = files.refusal();
-        assert!(refusal.starts_with("key.pem: "), "{refusal}");
+        assert!(refusal.starts_with("--tls-key key.pem: "), "{refusal}");
         assert!(refusal.ends_with("a PEM file with a private key is needed"), "{refusal}");
         fs::write(files.path("cert.pem"), "no certificate").unwrap();
         let refusal = files.refusal();
-        assert!(refusal.starts_with("cert.pem: "), "{refusal}");
+        assert!(refusal.starts_with("--tls-cert cert.pem: "), "{refusal}");
         assert!(refusal.ends_with("a PEM file with a certificate is needed"), "{refusal}");
         fs::remove_file(files.path("cert.pem")).unwrap();
         let refusal = files.refusal();
-        assert!(refusal.starts_with("cert.pem: No such file"), "{refusal}");
+        assert!(refusal.starts_with("--tls-cert cert.pem: No such file"), "{refusal}");
     }
 
     #[test]

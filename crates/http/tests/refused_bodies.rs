@@ -27,6 +27,24 @@ async fn the_answer_comes_while_the_body_is_on_its_way() {
 }
 
 #[tokio::test]
+async fn a_coding_that_is_not_known_is_refused_and_the_connection_closed() {
+    let server = Server::start(ListenerConfig::default()).await;
+    for codings in ["gzip, chunked", "foo, chunked", "foo\r\ntransfer-encoding: chunked"] {
+        let next = "GET /hello/2 HTTP/1.1\r\nhost: x\r\n\r\n";
+        let head =
+            format!("POST /echo HTTP/1.1\r\nhost: x\r\ntransfer-encoding: {codings}\r\n\r\n");
+        let mut client = send(server.address, &format!("{head}1\r\nx\r\n0\r\n\r\n{next}")).await;
+        let answer = String::from_utf8(rest(&mut client).await).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 501 Not Implemented\r\n"), "{codings}: {answer}");
+        assert!(answer.contains("connection: close\r\n"), "{codings}: {answer}");
+        let message =
+            "the body has a transfer coding other than chunked, the only one that is known";
+        assert!(answer.ends_with(&format!("{{\"message\":\"{message}\"}}")), "{codings}: {answer}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_body_that_comes_after_its_answer_is_not_taken_for_a_request() {
     let server = Server::start(ListenerConfig::default()).await;
     let hidden = "GET /hello/2 HTTP/1.1\r\nhost: x\r\n\r\n";

@@ -6,6 +6,8 @@ use common::{LARGE, Server, rest, send};
 use http_server::ListenerConfig;
 use tokio::io::AsyncWriteExt;
 
+const NOT_IMPLEMENTED: &str = "HTTP/1.1 501 Not Implemented\r\n";
+
 /// How a request comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Coming {
@@ -45,6 +47,7 @@ async fn answers(server: &Server, request: &str, coming: Coming) -> String {
 async fn the_answer_is_the_same_however_the_request_comes() {
     let server = Server::start(ListenerConfig::default()).await;
     let request = |line: &str, headers: &str| format!("{line}\r\nhost: x\r\n{headers}\r\n");
+    let chunked = |codings: &str| format!("transfer-encoding: {codings}\r\n");
     let long = "x".repeat(8000);
     let many = |count| "h: x\r\n".repeat(count);
     let hello = "GET /hello/1 HTTP/1.1";
@@ -52,6 +55,7 @@ async fn the_answer_is_the_same_however_the_request_comes() {
         (request(hello, ""), "HTTP/1.1 200 OK\r\n"),
         (request(hello, "accept: */*\r\nAccept: x\r\nX-Y:  z \r\n"), "HTTP/1.1 200 OK\r\n"),
         (request("GET /hello/1?a=b&c=%20 HTTP/1.1", ""), "HTTP/1.1 200 OK\r\n"),
+        (request("GET /%68ello/%31?a=%31 HTTP/1.1", ""), "HTTP/1.1 200 OK\r\n"),
         (request("GET /hello/x HTTP/1.1", ""), "HTTP/1.1 400 Bad Request\r\n"),
         (request(hello, "Host: y\r\n"), "HTTP/1.1 400 Bad Request\r\n"),
         (format!("{hello}\r\naccept: x\r\n\r\n"), "HTTP/1.1 400 Bad Request\r\n"),
@@ -71,8 +75,12 @@ async fn the_answer_is_the_same_however_the_request_comes() {
         (request(hello, "connection: close\r\n"), "HTTP/1.1 200 OK\r\n"),
         (request(hello, "content-length: 0\r\n"), "HTTP/1.1 200 OK\r\n"),
         (request(hello, "content-length: x\r\n"), "HTTP/1.1 400 Bad Request\r\n"),
-        (request(hello, "transfer-encoding: gzip\r\n"), "HTTP/1.1 400 Bad Request\r\n"),
-        (request(hello, "transfer-encoding: chunked\r\n") + "0\r\n\r\n", "HTTP/1.1 200 OK\r\n"),
+        (request(hello, &chunked("gzip")), "HTTP/1.1 400 Bad Request\r\n"),
+        (request(hello, &chunked("chunked")) + "0\r\n\r\n", "HTTP/1.1 200 OK\r\n"),
+        (request(hello, &chunked("Chunked")) + "0\r\n\r\n", "HTTP/1.1 200 OK\r\n"),
+        (request(hello, &chunked(", chunked")) + "0\r\n\r\n", "HTTP/1.1 200 OK\r\n"),
+        (request(hello, &chunked("gzip, chunked")) + "0\r\n\r\n", NOT_IMPLEMENTED),
+        (request(hello, &chunked("chunked, chunked")) + "0\r\n\r\n", NOT_IMPLEMENTED),
         (request(hello, "expect: 100-continue\r\n"), "HTTP/1.1 200 OK\r\n"),
         (request(hello, "upgrade: h2c\r\n"), "HTTP/1.1 200 OK\r\n"),
         (request(hello, &format!("x: {long}\r\n")), "HTTP/1.1 200 OK\r\n"),

@@ -23,7 +23,7 @@ pub use http::{HttpMetrics, ListenerMetrics, RouteMetrics};
 pub use ingest::IngestMetrics;
 pub use job::{JobMetrics, JobPartitionMetrics, SideOutputMetrics};
 pub use log::{LogMetrics, LogPartitionMetrics};
-pub use logging::{LOG_ENV, LogFormat, LoggingError, UnknownLogFormat, init_tracing};
+pub use logging::{LOG_ENV, LogFormat, LoggingError, UnknownLogFormat, init_tracing, parse_filter};
 pub use view::ViewMetrics;
 
 use prometheus::{TextEncoder, process_collector::ProcessCollector};

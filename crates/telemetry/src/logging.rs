@@ -47,16 +47,24 @@ impl fmt::Display for LogFormat {
 #[derive(Debug, thiserror::Error)]
 pub enum LoggingError {
     /// The filter cannot be read.
-    #[error("the log filter '{filter}' (from {LOG_ENV} or its flag) cannot be read: {source}")]
+    #[error("the log filter '{filter}' (from {LOG_ENV} or its flag) cannot be read: {problem}")]
     Filter {
         /// As it was given.
         filter: String,
         /// What is wrong with it.
-        source: ParseError,
+        problem: ParseError,
     },
     /// Logging has been set up before.
     #[error("logging is set up already: {0}")]
     Twice(#[from] TryInitError),
+}
+
+/// Looks at a filter before logging is set up with it.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parse_filter(filter: &str) -> Result<String, ParseError> {
+    EnvFilter::try_new(filter).map(|_| filter.to_owned())
 }
 
 /// Sets up logging for the process. `filter` as in `RUST_LOG`: a level, or levels by module.
@@ -66,7 +74,7 @@ pub enum LoggingError {
 pub fn init_tracing(format: LogFormat, filter: &str) -> Result<(), LoggingError> {
     use tracing_subscriber::util::SubscriberInitExt;
     let filter = EnvFilter::try_new(filter)
-        .map_err(|source| LoggingError::Filter { filter: filter.to_owned(), source })?;
+        .map_err(|problem| LoggingError::Filter { filter: filter.to_owned(), problem })?;
     let builder = subscriber().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
         LogFormat::Text => {

@@ -81,10 +81,10 @@ pub enum ReadError {
         partitions: u32,
     },
     /// Nothing was ever sold in this store.
-    #[error("no purchase of store {0} has been seen")]
+    #[error("nothing has been sold in store {0}")]
     UnknownStore(StoreId),
     /// This item was never sold.
-    #[error("no purchase of item {0} has been seen")]
+    #[error("nothing has been sold of item {0}")]
     UnknownItem(ItemId),
     /// Windows of this kind are not kept.
     #[error("the window '{kind}' is not kept here, only {}", names(kept))]

@@ -228,7 +228,10 @@ fn addresses_in(line: &str) -> Option<(SocketAddr, SocketAddr)> {
     let (before, rest) = line.split_once(", admin on http://")?;
     let admin = rest.split_whitespace().next()?.parse().ok()?;
     // A worker has no public listener.
-    let public = before.split_once("serving on http://").map(|(_, public)| public.parse());
+    let public = before
+        .split_once("serving on http")
+        .and_then(|(_, url)| url.split_once("://"))
+        .map(|(_, public)| public.parse());
     Some((public.transpose().ok()?.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0))), admin))
 }
 
