@@ -5,6 +5,7 @@ use std::hash::BuildHasher;
 use foldhash::fast::RandomState;
 
 use crate::{
+    bit_set::BitSet,
     index::Index,
     pairs::{Pairs, Side},
     prefetch,
@@ -62,8 +63,8 @@ pub(crate) struct Entities {
     slots: usize,
     index: Index,
     hasher: RandomState,
-    /// Which have changed since the last flush, a bit each: in order without being sorted, and in the cache.
-    touched: Vec<u64>,
+    /// Which have changed since the last flush.
+    touched: BitSet,
     /// Of those with [`Tops`], by number and slot.
     candidates: Vec<Candidates>,
     /// Their bounds, by number, for a comparison with all counts of a pair at once (see
@@ -96,7 +97,7 @@ impl Entities {
             slots,
             index: Index::new(),
             hasher: RandomState::default(),
-            touched: Vec::new(),
+            touched: BitSet::default(),
             candidates: Vec::new(),
             bounds: Vec::new(),
             members: Vec::new(),
@@ -131,7 +132,7 @@ impl Entities {
         let index = self.len() as u32;
         self.ids.push(id);
         self.rows.resize(self.rows.len() + self.lines_per_row, Line([0; Line::WORDS]));
-        self.touched.resize(self.len().div_ceil(u64::BITS as usize), 0);
+        self.touched.grow(self.len());
         self.index.insert(hash, index);
         index
     }
@@ -184,18 +185,12 @@ impl Entities {
     /// Notes that it has changed.
     #[inline]
     pub(crate) fn touch(&mut self, index: u32) {
-        self.touched[index as usize / u64::BITS as usize] |= 1 << (index % u64::BITS);
+        self.touched.insert(index);
     }
 
     /// Appends those that have changed since the last call, ascending.
     pub(crate) fn take_touched(&mut self, out: &mut Vec<u32>) {
-        for (place, word) in self.touched.iter_mut().enumerate() {
-            let mut left = std::mem::take(word);
-            while left != 0 {
-                out.push(place as u32 * u64::BITS + left.trailing_zeros());
-                left &= left - 1;
-            }
-        }
+        self.touched.take(|index| out.push(index));
     }
 
     /// Adds to its totals in `slots`.

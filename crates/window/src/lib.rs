@@ -4,6 +4,7 @@
 //! give the same updates, whatever the boundaries of reading and the points of restart.
 
 mod aggregator;
+mod bit_set;
 mod chunks;
 mod config;
 mod dedup;

@@ -5,6 +5,7 @@ use std::hash::BuildHasher;
 use foldhash::fast::RandomState;
 
 use crate::{
+    bit_set::BitSet,
     chunks::Chunks,
     index::Index,
     prefetch,
@@ -40,10 +41,10 @@ pub(crate) struct Pairs {
     chains: Chunks<[u32; 2]>,
     index: Index,
     hasher: RandomState,
-    /// Pairs whose rows in the view may have to change since the last flush, and pairs whose counts have
-    /// changed since the last snapshot; each once.
+    /// Pairs whose rows in the view may have to change since the last flush; each once.
     dirty_view: Vec<u32>,
-    dirty_save: Vec<u32>,
+    /// Pairs whose counts have changed since the last snapshot.
+    dirty_save: BitSet,
 }
 
 impl Pairs {
@@ -55,7 +56,7 @@ impl Pairs {
             index: Index::new(),
             hasher: RandomState::default(),
             dirty_view: Vec::new(),
-            dirty_save: Vec::new(),
+            dirty_save: BitSet::default(),
         }
     }
 
@@ -73,7 +74,7 @@ impl Pairs {
     /// Bytes of memory held for the pairs and their index, without spare capacity of the records.
     pub(crate) fn bytes(&self) -> usize {
         let each = size_of::<Record>() + size_of::<[u32; 2]>();
-        each * self.len() + self.index.bytes() + self.counts.bytes()
+        each * self.len() + self.index.bytes() + self.counts.bytes() + self.dirty_save.bytes()
     }
 
     /// The hash of a pair, from the ids of its sides; seeded at random, for the ids come from outside.
@@ -114,6 +115,7 @@ impl Pairs {
         self.records.push(self.counts.record(sides));
         self.chains.push([0; 2]);
         self.index.insert(hash, pair as u32);
+        self.dirty_save.grow(pair + 1);
         pair as u32
     }
 
@@ -193,7 +195,7 @@ impl Pairs {
             self.dirty_view.push(pair);
         }
         if save {
-            self.dirty_save.push(pair);
+            self.dirty_save.insert(pair);
         }
     }
 
@@ -227,32 +229,26 @@ impl Pairs {
 
     /// Nothing has changed since the last snapshot.
     pub(crate) fn clear_dirty_save(&mut self) {
-        self.take_dirty_save();
-    }
-
-    /// The pairs changed since the last call, ascending.
-    fn take_dirty_save(&mut self) -> Vec<u32> {
-        let mut taken = std::mem::take(&mut self.dirty_save);
-        taken.sort_unstable();
-        for &pair in &taken {
-            self.records[pair].clear_dirty_save();
-        }
-        taken
+        let Self { records, dirty_save, .. } = self;
+        dirty_save.take(|pair| records[pair].clear_dirty_save());
     }
 
     /// Copies the pairs changed since the last call, or all.
     pub(crate) fn save(&mut self, full: bool) -> Saved {
-        let dirty = self.take_dirty_save();
         let counts = self.counts.clone();
         if full {
+            self.clear_dirty_save();
             return Saved { counts, pairs: None, records: self.records.clone() };
         }
-        let mut records = Chunks::new();
+        let (mut dirty, mut records) = (Vec::new(), Chunks::new());
+        self.dirty_save.take(|pair| dirty.push(pair));
         for (place, &pair) in dirty.iter().enumerate() {
             if let Some(&ahead) = dirty.get(place + prefetch::AHEAD) {
                 self.prefetch(ahead);
             }
-            records.push(self.records[pair]);
+            let record = &mut self.records[pair];
+            record.clear_dirty_save();
+            records.push(*record);
         }
         Saved { counts, pairs: Some(dirty), records }
     }
@@ -291,7 +287,8 @@ mod tests {
         pairs.take_dirty_view(|record| dirty.push(record.sides));
         assert_eq!(dirty, [[0, 0]]);
         pairs.mark_dirty(pair);
-        assert_eq!(pairs.take_dirty_save(), [pair]);
-        assert_eq!(pairs.take_dirty_save(), []);
+        let mut saved = || pairs.save(false).iter().map(|(pair, _)| pair).collect::<Vec<_>>();
+        assert_eq!(saved(), [pair]);
+        assert_eq!(saved(), []);
     }
 }
