@@ -1,5 +1,7 @@
 //! The command line.
 
+use std::{error::Error, fmt};
+
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use telemetry::LogFormat;
@@ -47,6 +49,18 @@ pub(crate) enum Command {
     /// Put load on a server, measure its answers, and compare runs
     Loadgen(Box<LoadgenArgs>),
 }
+
+/// The command line can be read, but makes no sense: the exit code is that of wrong usage.
+#[derive(Debug)]
+pub(crate) struct WrongUsage(pub(crate) String);
+
+impl fmt::Display for WrongUsage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for WrongUsage {}
 
 impl Cli {
     /// What is logged: in a demo, what would tear its tables and its progress bar is left out.

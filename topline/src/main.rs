@@ -14,6 +14,7 @@ mod roles;
 mod serve;
 mod setup;
 mod stream;
+mod terminal;
 mod termination;
 
 use std::process::ExitCode;
@@ -21,9 +22,12 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::{
-    cli::{Cli, Command},
+    cli::{Cli, Command, WrongUsage},
     termination::{EndedEarly, Termination},
 };
+
+/// The exit code of wrong usage, as that of a command line that cannot be read.
+const WRONG_USAGE: u8 = 2;
 
 /// Requests allocate little, but often and from all threads.
 #[global_allocator]
@@ -54,8 +58,8 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("topline: {error:#}");
-            ExitCode::FAILURE
+            terminal::note(format_args!("topline: {error:#}"));
+            if error.is::<WrongUsage>() { ExitCode::from(WRONG_USAGE) } else { ExitCode::FAILURE }
         }
     }
 }

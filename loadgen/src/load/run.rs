@@ -18,7 +18,7 @@ use tokio::{
 
 use super::{
     ArrivalSummary, CsvLog, ErrorKind, FORMAT, Live, LoadArgs, Outcome, OwnSummary, Profile,
-    PurchaseSummary, SettingsError, Stage, Summary, check,
+    PurchaseSummary, SettingsError, Stage, Summary, VerificationSummary, check,
     collector::{Collected, Collector},
     connection::Target,
     generator::{self, Machine},
@@ -122,6 +122,15 @@ pub enum LoadError {
 }
 
 impl LoadError {
+    /// Whether it is for what was asked, rather than for what came of it.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::Settings(_) | Self::Token(_) => true,
+            Self::Server(error) => error.is_usage(),
+            _ => false,
+        }
+    }
+
     pub(crate) fn client(error: reqwest::Error) -> Self {
         Self::io("the HTTP client cannot be made")(io::Error::other(error))
     }
@@ -207,8 +216,10 @@ impl Running<'_> {
         let mut summary = self.summarise(measured, &ledger, seeded);
         if args.verify {
             self.live.enter(Stage::Verifying);
-            summary.verification =
-                Some(check::check(&self.client, &patient, ledger, args.verify_options()).await?);
+            let checked = check::check(&self.client, &patient, ledger, args.verify_options()).await;
+            // What was measured is worth as much without it.
+            let checked = checked.unwrap_or_else(|error| VerificationSummary::impossible(&error));
+            summary.verification = Some(checked);
         }
         Ok(summary)
     }

@@ -7,6 +7,7 @@ use super::{
     Judged, Kind, Outcome, Profile, Totals,
     recorder::{Interval, KindRecord},
 };
+use crate::client::causes;
 
 /// Version of the form of [`Summary`].
 pub const FORMAT: u32 = 1;
@@ -351,6 +352,18 @@ pub struct VerificationSummary {
 }
 
 impl VerificationSummary {
+    /// There is none, because of `error`.
+    pub(crate) fn impossible(error: &dyn std::error::Error) -> Self {
+        let remark = format!("The answers could not be compared: {}.", causes(error));
+        Self {
+            answers: 0,
+            lists: Some(0),
+            differences: 0,
+            shown: Vec::new(),
+            remarks: vec![remark],
+        }
+    }
+
     /// Whether it says nothing for the server: answers differ, or there was nothing to compare.
     pub fn failed(&self) -> bool {
         self.differences > 0 || self.lists == Some(0)

@@ -50,6 +50,7 @@ pub(crate) struct Shared {
 pub struct Live {
     pub(crate) requests: AtomicU64,
     pub(crate) unsuccessful: AtomicU64,
+    /// 0: there is none yet.
     pub(crate) p99_nanoseconds: AtomicU64,
     pub(crate) seeded: AtomicU64,
     expected: AtomicU64,
@@ -95,9 +96,10 @@ impl Live {
         self.unsuccessful.load(Ordering::Relaxed)
     }
 
-    /// 99th percentile of the response times of the last second that was measured; zero if there is none.
-    pub fn p99(&self) -> Duration {
-        Duration::from_nanos(self.p99_nanoseconds.load(Ordering::Relaxed))
+    /// 99th percentile of the response times of the last second that has any.
+    pub fn p99(&self) -> Option<Duration> {
+        let p99 = self.p99_nanoseconds.load(Ordering::Relaxed);
+        Some(p99).filter(|&p99| p99 > 0).map(Duration::from_nanos)
     }
 
     /// Requests in all, where that is known before.

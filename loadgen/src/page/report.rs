@@ -105,12 +105,9 @@ fn verdicts(summary: &Summary) -> String {
         html.push_str(&say(verdict.severity, &verdict.text));
     }
     for judged in &summary.thresholds {
-        let (severity, word) = if judged.failed {
-            (Severity::Bad, "holds")
-        } else {
-            (Severity::Good, "does not hold")
-        };
-        let text = format!("Fail if {}: {word}, measured {}.", judged.condition, judged.measured);
+        let (severity, word) =
+            if judged.failed { (Severity::Bad, "HELD") } else { (Severity::Good, "did not hold") };
+        let text = format!("{word}: {} (measured: {})", judged.condition, judged.measured);
         html.push_str(&say(severity, &text));
     }
     if let Some(found) = &summary.verification {
