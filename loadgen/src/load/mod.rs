@@ -23,6 +23,7 @@ mod check;
 mod collector;
 mod connection;
 mod csv_log;
+mod descriptors;
 mod generator;
 mod ledger;
 mod link;

@@ -130,8 +130,34 @@ impl Interval {
     }
 }
 
-/// How often something happened, and how it was described the first time.
-pub(crate) type Outcomes = BTreeMap<(Kind, Outcome), (u64, String)>;
+/// How often something happened, how long it took, and how it was described the first time.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Happened {
+    pub(crate) count: u64,
+    /// All of them together.
+    pub(crate) time: Duration,
+    pub(crate) longest: Duration,
+    pub(crate) first: String,
+}
+
+impl Happened {
+    pub(crate) fn mean(&self) -> Duration {
+        self.time.div_f64((self.count as f64).max(1.0))
+    }
+
+    /// Adds what happened elsewhere.
+    pub(crate) fn add(&mut self, other: Self) {
+        if self.count == 0 {
+            self.first = other.first;
+        }
+        self.count += other.count;
+        self.time += other.time;
+        self.longest = self.longest.max(other.longest);
+    }
+}
+
+/// What happened that was no success.
+pub(crate) type Outcomes = BTreeMap<(Kind, Outcome), Happened>;
 
 /// What one thread has measured besides its intervals.
 #[derive(Debug)]
@@ -237,8 +263,9 @@ impl Recorder {
             csv.line(sample.due, sample.kind, latency, sample.status);
         }
         if !sample.outcome.is_success() {
-            let known = self.rest.outcomes.entry((sample.kind, sample.outcome));
-            known.or_insert_with(|| (0, sample.message)).0 += 1;
+            let happened = self.rest.outcomes.entry((sample.kind, sample.outcome)).or_default();
+            let (time, first) = (latency, sample.message);
+            happened.add(Happened { count: 1, time, longest: time, first });
         }
     }
 

@@ -21,10 +21,11 @@ use super::{
     PurchaseSummary, SettingsError, Stage, Summary, VerificationSummary, check,
     collector::{Collected, Collector},
     connection::Target,
+    descriptors,
     generator::{self, Machine},
     ledger::Ledger,
     pacer::{Paced, Pacer},
-    recorder::{Recorder, Rest, Window, histogram},
+    recorder::{Outcomes, Recorder, Rest, Window, histogram},
     schedule::Schedule,
     seed,
     source::{Day, Mix, Source, Tape},
@@ -111,6 +112,19 @@ pub enum LoadError {
     /// What was sent before the warm-up does not show.
     #[error("seeding: the server does not show what it has acknowledged")]
     NotShown(#[source] Failure),
+    /// The clients would have no sockets.
+    #[error(
+        "{clients} clients need {needed} open files, and this process may have {allowed}: take fewer --clients, \
+         or raise the limit (`ulimit -Hn`)"
+    )]
+    Descriptors {
+        /// Clients asked for.
+        clients: u32,
+        /// Open files that they need, with those of everything else.
+        needed: u64,
+        /// Open files that the process may have.
+        allowed: u64,
+    },
     /// A thread could not be started, or a file not written.
     #[error("{what}")]
     Io {
@@ -155,6 +169,7 @@ pub async fn run(
 ) -> Result<Summary, LoadError> {
     args.check()?;
     let server = Server::new(url, args.ca_cert.as_deref())?;
+    descriptors::make_room(args.clients)?;
     let client = Client::new(&server).map_err(LoadError::client)?;
     let stopping = watch::Sender::new(false);
     let running = Running { args, url, server, client, name, live, stopping: stopping.clone() };
@@ -413,17 +428,15 @@ impl Running<'_> {
         let (kinds, total) = figures(&measured.collected.totals);
         let own = measured.own(args, self.url, total.requests());
         let arrivals = measured.arrivals();
-        let verdicts = verdicts(&own, &total, arrivals.as_ref(), wall_seconds);
-        let mut errors = std::collections::BTreeMap::new();
         let Measured { collected, brought, began, stopped, .. } = measured;
-        for Brought { rest, .. } in brought {
-            for (outcome, (count, first)) in rest.outcomes {
-                errors.entry(outcome).or_insert((0, first)).0 += count;
-            }
+        let mut outcomes = Outcomes::new();
+        for (outcome, happened) in brought.into_iter().flat_map(|brought| brought.rest.outcomes) {
+            outcomes.entry(outcome).or_default().add(happened);
         }
-        let errors = errors
+        let verdicts = verdicts(&own, &total, arrivals.as_ref(), &outcomes, wall_seconds);
+        let errors = outcomes
             .into_iter()
-            .map(|((kind, outcome), (count, first))| ErrorKind::new(kind, outcome, count, first));
+            .map(|((kind, outcome), happened)| ErrorKind::new(kind, outcome, happened));
         let mut summary = Summary {
             format: FORMAT,
             generator: concat!("topline loadgen ", env!("CARGO_PKG_VERSION")).to_owned(),

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Judged, Kind, Outcome, Profile, Totals,
-    recorder::{Interval, KindRecord},
+    recorder::{Happened, Interval, KindRecord, nanoseconds},
 };
 use crate::client::causes;
 
@@ -194,6 +194,12 @@ pub(crate) fn milliseconds(nanoseconds: u64) -> f64 {
 }
 
 impl Latency {
+    /// Mean, median, p95, p99, p99.9 and maximum, in ms; none of them if there are no response times.
+    pub fn figures(&self) -> [Option<f64>; 6] {
+        [self.mean, self.median, self.p95, self.p99, self.p999, self.max]
+            .map(|figure| (self.count > 0).then_some(figure))
+    }
+
     /// From a histogram of nanoseconds.
     pub(crate) fn new(histogram: &Histogram<u64>) -> Self {
         if histogram.is_empty() {
@@ -242,14 +248,26 @@ pub struct ErrorKind {
     pub refused: bool,
     /// How many.
     pub count: u64,
+    /// How long they took on average, in ms; `None` in a summary of a build that did not take it down.
+    pub mean: Option<f64>,
+    /// How long the longest took, in ms.
+    pub max: Option<f64>,
     /// What was said the first time.
     pub first: String,
 }
 
 impl ErrorKind {
-    pub(crate) fn new(kind: Kind, outcome: Outcome, count: u64, first: String) -> Self {
-        let refused = outcome.is_refused();
-        Self { kind, outcome: outcome.to_string(), refused, count, first }
+    pub(crate) fn new(kind: Kind, outcome: Outcome, happened: Happened) -> Self {
+        let ms = |time| Some(milliseconds(nanoseconds(time)));
+        Self {
+            kind,
+            outcome: outcome.to_string(),
+            refused: outcome.is_refused(),
+            count: happened.count,
+            mean: ms(happened.mean()),
+            max: ms(happened.longest),
+            first: happened.first,
+        }
     }
 }
 

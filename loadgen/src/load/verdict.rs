@@ -1,6 +1,8 @@
 //! Whether the figures are of the server, or of the generator.
 
-use super::{ArrivalSummary, KindTotals, OwnSummary, Severity, Verdict};
+use super::{
+    ArrivalSummary, KindTotals, Outcome, OwnSummary, Severity, Verdict, recorder::Outcomes,
+};
 
 /// Share of a core, or of the cores, from which on there is no more to be had.
 const SATURATED: f64 = 0.9;
@@ -20,35 +22,65 @@ pub(crate) fn verdicts(
     own: &OwnSummary,
     total: &KindTotals,
     arrivals: Option<&ArrivalSummary>,
+    outcomes: &Outcomes,
     wall_seconds: f64,
 ) -> Vec<Verdict> {
-    let mut verdicts = Vec::new();
-    let mut say = |severity, text| verdicts.push(Verdict { severity, text });
-    if total.requests() == 0 {
-        say(Severity::Bad, "No request ended while requests were measured.".to_owned());
-    }
-    if let Some(text) = saturated(own) {
-        say(Severity::Bad, text);
-    }
-    if let Some(text) = missed(arrivals) {
-        say(Severity::Bad, text);
-    }
-    if let Some(text) = waited_for_csv(own, wall_seconds) {
-        say(Severity::Bad, text);
-    }
-    if let Some(text) = delayed(own, total) {
-        say(Severity::Note, text);
-    }
-    if let Some(text) = waited(arrivals) {
-        say(Severity::Note, text);
-    }
-    if let Some(text) = shared(own) {
-        say(Severity::Note, text);
-    }
+    let bad = [
+        without_success(total),
+        not_sent(outcomes),
+        saturated(own),
+        missed(arrivals),
+        waited_for_csv(own, wall_seconds),
+    ];
+    let notes =
+        [delayed(own, total), slow_failures(outcomes, total), waited(arrivals), shared(own)];
+    let with = |severity| move |text| Verdict { severity, text };
+    let bad = bad.into_iter().flatten().map(with(Severity::Bad));
+    let mut verdicts: Vec<_> =
+        bad.chain(notes.into_iter().flatten().map(with(Severity::Note))).collect();
     if verdicts.is_empty() {
         verdicts.push(Verdict { severity: Severity::Good, text: room(own) });
     }
     verdicts
+}
+
+fn without_success(total: &KindTotals) -> Option<String> {
+    if total.requests() == 0 {
+        return Some("No request ended while requests were measured.".to_owned());
+    }
+    (total.successful == 0).then(|| {
+        format!(
+            "No request was successful: {} failed, {} were refused. There is nothing to say about response times.",
+            total.failed, total.refused
+        )
+    })
+}
+
+/// Requests for which the generator had no connection to give.
+fn not_sent(outcomes: &Outcomes) -> Option<String> {
+    let own = outcomes.iter().filter(|((_, outcome), _)| *outcome == Outcome::OwnLimit);
+    let count: u64 = own.map(|(_, happened)| happened.count).sum();
+    (count > 0).then(|| {
+        format!(
+            "{count} requests were never sent, for the generator had no open files or ports left: figures are of the \
+             generator, not the server. Fewer --clients need fewer."
+        )
+    })
+}
+
+/// Failures that took longer than nearly all that is in the response times, which leave them out.
+fn slow_failures(outcomes: &Outcomes, total: &KindTotals) -> Option<String> {
+    let left_out = outcomes.iter().filter(|((_, outcome), _)| !outcome.counts_in_latency());
+    let ((_, outcome), slowest) = left_out.max_by_key(|(_, happened)| happened.mean())?;
+    let mean = slowest.mean().as_secs_f64() * 1000.0;
+    (total.latency.count > 0 && mean > total.latency.p99).then(|| {
+        format!(
+            "Response times leave failures out, and these took long: what ended as '{outcome}' took {mean:.0} ms on \
+             average and {:.0} ms at most, beside a p99 of {:.1} ms.",
+            slowest.longest.as_secs_f64() * 1000.0,
+            total.latency.p99
+        )
+    })
 }
 
 fn percent(share: f64) -> String {
@@ -169,8 +201,10 @@ fn room(own: &OwnSummary) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::load::Latency;
+    use crate::load::{Kind, Latency, recorder::Happened};
 
     fn own() -> OwnSummary {
         OwnSummary {
@@ -188,7 +222,7 @@ mod tests {
     }
 
     fn said(own: &OwnSummary) -> (Severity, String) {
-        let verdict = verdicts(own, &total(), None, 10.0).remove(0);
+        let verdict = verdicts(own, &total(), None, &Outcomes::new(), 10.0).remove(0);
         (verdict.severity, verdict.text)
     }
 
@@ -226,6 +260,38 @@ mod tests {
         assert!(said(&remote).1.contains("something else runs there"));
     }
 
+    fn said_with(outcome: Outcome, milliseconds: u64, total: &KindTotals) -> (Severity, String) {
+        let time = Duration::from_millis(milliseconds);
+        let happened = Happened { count: 2, time: time * 2, longest: time, first: String::new() };
+        let outcomes = Outcomes::from([((Kind::StoreItems, outcome), happened)]);
+        let verdict = verdicts(&own(), total, None, &outcomes, 10.0).remove(0);
+        (verdict.severity, verdict.text)
+    }
+
+    #[test]
+    fn a_run_without_a_success_says_so_first() {
+        let none = KindTotals { successful: 0, failed: 2, latency: Latency::default(), ..total() };
+        let (severity, text) = said_with(Outcome::Connect, 1, &none);
+        assert_eq!(severity, Severity::Bad);
+        assert!(text.contains("No request was successful: 2 failed"), "{text}");
+    }
+
+    #[test]
+    fn what_the_generator_could_not_send_is_not_held_against_the_server() {
+        let (severity, text) = said_with(Outcome::OwnLimit, 1, &total());
+        assert_eq!(severity, Severity::Bad);
+        assert!(text.contains("2 requests were never sent"), "{text}");
+    }
+
+    #[test]
+    fn failures_that_take_longer_than_what_is_measured_are_told() {
+        let (severity, text) = said_with(Outcome::Reset, 3000, &total());
+        assert_eq!(severity, Severity::Note);
+        assert!(text.contains("'reset' took 3000 ms"), "{text}");
+        assert_eq!(said_with(Outcome::Reset, 7, &total()).0, Severity::Good);
+        assert_eq!(said_with(Outcome::TimeOut, 3000, &total()).0, Severity::Good, "it is in them");
+    }
+
     fn arrivals() -> ArrivalSummary {
         ArrivalSummary {
             due: 1000,
@@ -239,7 +305,8 @@ mod tests {
     }
 
     fn said_of(arrivals: &ArrivalSummary) -> (Severity, String) {
-        let verdict = verdicts(&own(), &total(), Some(arrivals), 10.0).remove(0);
+        let outcomes = Outcomes::new();
+        let verdict = verdicts(&own(), &total(), Some(arrivals), &outcomes, 10.0).remove(0);
         (verdict.severity, verdict.text)
     }
 

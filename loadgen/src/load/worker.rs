@@ -30,6 +30,10 @@ use super::{
 /// How often the event loop is asked whether it is in time.
 const HEARTBEAT: Duration = Duration::from_millis(10);
 
+/// How long a client of a closed loop waits after it could not connect: such failures take no time, and would be
+/// repeated thousands of times a second.
+const RECONNECT: Duration = Duration::from_millis(100);
+
 /// What all threads share.
 pub(crate) struct Shared {
     pub(crate) target: Arc<Target>,
@@ -240,7 +244,7 @@ impl VirtualClient {
             };
             let Some(request) = self.next(number, sent, shared.window.end).await else { return };
             let pause = self.send(&request, number, Instant::now()).await;
-            if let Some(pause) = pause.filter(|_| shared.heed_retry_after) {
+            if let Some(pause) = pause {
                 tokio::select! {
                     () = sleep(pause) => {}
                     _ = self.stop.wait_for(|&stop| stop) => return,
@@ -289,8 +293,8 @@ impl VirtualClient {
         }
     }
 
-    /// Sends a request that was due at `due`, and takes down what became of it. Gives how long the server
-    /// wants to be left alone.
+    /// Sends a request that was due at `due`, and takes down what became of it. Gives how long to wait before the
+    /// next, where there is no schedule.
     async fn send(&mut self, request: &Request, number: u64, due: Instant) -> Option<Duration> {
         let shared = &*self.state.shared;
         let known = match &*shared.source {
@@ -317,6 +321,10 @@ impl VirtualClient {
         let (kind, outcome, status) = (request.kind(), answer.outcome, answer.status);
         let sample = Sample { kind, due, sent, ended, outcome, status, message: answer.message };
         self.state.recorder.borrow_mut().record(sample);
-        answer.pause
+        if outcome.is_unconnected() {
+            Some(RECONNECT)
+        } else {
+            answer.pause.filter(|_| shared.heed_retry_after)
+        }
     }
 }

@@ -74,6 +74,11 @@ fn verification(found: &VerificationSummary) {
     }
 }
 
+/// A time, or that there is none.
+fn milliseconds(time: Option<f64>) -> String {
+    time.map_or("–".to_owned(), |time| format!("{time:.2}"))
+}
+
 fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_preset(TABLE_STYLE);
@@ -98,20 +103,21 @@ fn latency_table(summary: &Summary) -> Table {
     let kinds = summary.kinds.iter().map(|kind| (kind.kind.label(), &kind.latency));
     let all = (summary.kinds.len() > 1).then_some(("all", &summary.total.latency));
     for (label, latency) in kinds.chain(all) {
-        let times =
-            [latency.mean, latency.median, latency.p95, latency.p99, latency.p999, latency.max];
         let cells = [label.to_owned(), HumanCount(latency.count).to_string()];
-        table.add_row(cells.into_iter().chain(times.map(|time| format!("{time:.2}"))));
+        let times = latency.figures().map(milliseconds);
+        table.add_row(cells.into_iter().chain(times));
     }
     table
 }
 
 fn error_table(summary: &Summary) -> Table {
-    let mut table = table(&["without success", "requests", "of type", "first"]);
+    let mut table =
+        table(&["without success", "requests", "mean ms", "longest ms", "of type", "first"]);
     for error in &summary.errors {
         let first: String = error.first.chars().take(60).collect();
         let count = HumanCount(error.count).to_string();
-        table.add_row([&error.outcome, &count, error.kind.label(), &first]);
+        let [mean, longest] = [error.mean, error.max].map(milliseconds);
+        table.add_row([&error.outcome, &count, &mean, &longest, error.kind.label(), &first]);
     }
     table
 }
