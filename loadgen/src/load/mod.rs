@@ -52,6 +52,7 @@ pub use summary::{
     OwnSummary, Point, PurchaseSummary, Severity, Summary, Verdict, VerificationSummary,
 };
 pub use threshold::{InvalidThreshold, Judged, Threshold};
+pub use verdict::busiest;
 pub use worker::{Live, Stage};
 
 use csv_log::{CsvBuffer, CsvLog};

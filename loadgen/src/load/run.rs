@@ -356,7 +356,8 @@ impl Running<'_> {
         let (mut threads, mut queues) = (Vec::new(), Vec::new());
         for number in 0..count {
             let arrivals = args.is_open().then(|| {
-                let (queue, arrivals) = mpsc::channel((args.backlog as usize).div_ceil(count));
+                let (queue, arrivals) =
+                    mpsc::channel(room(args.backlog, args.clients, number, count));
                 queues.push(queue);
                 arrivals
             });
@@ -375,7 +376,8 @@ impl Running<'_> {
         }
         let Some(schedule) = self.schedule(&shared.source) else { return Ok((threads, None)) };
         let (start, window, stop) = (shared.start, shared.window, self.stopping.subscribe());
-        let pacer = Pacer { schedule, start, window, queues, stop }.spawn();
+        let clients = args.clients;
+        let pacer = Pacer { schedule, start, window, clients, queues, stop }.spawn();
         Ok((threads, Some(pacer.map_err(LoadError::io("cannot start a thread"))?)))
     }
 
@@ -423,8 +425,8 @@ impl Running<'_> {
 
     fn summarise(&self, measured: Measured, ledger: &Ledger, seeded: u64) -> Summary {
         let args = self.args;
-        let wall = measured.wall();
-        let wall_seconds = wall.as_secs_f64();
+        let (wall_seconds, measured_seconds) =
+            (measured.wall().as_secs_f64(), measured.span().as_secs_f64());
         let (kinds, total) = figures(&measured.collected.totals);
         let own = measured.own(args, self.url, total.requests());
         let arrivals = measured.arrivals();
@@ -450,7 +452,9 @@ impl Running<'_> {
             ended_early: stopped,
             seeded,
             wall_seconds,
-            throughput: total.successful as f64 / wall_seconds.max(f64::EPSILON),
+            measured_seconds: Some(measured_seconds),
+            throughput: collected.totals.in_time(|_| true) as f64
+                / measured_seconds.max(f64::EPSILON),
             total,
             kinds,
             errors: errors.collect(),
@@ -473,6 +477,12 @@ impl Running<'_> {
             .collect();
         summary
     }
+}
+
+/// Arrivals that may wait for the clients of thread `number`: its part of the backlog.
+fn room(backlog: u32, clients: u32, number: usize, threads: usize) -> usize {
+    let own = (clients as usize - number).div_ceil(threads);
+    (backlog as usize * own).div_ceil(clients as usize)
 }
 
 type Thread = JoinHandle<io::Result<Brought>>;
@@ -513,12 +523,23 @@ impl Measured {
         end.saturating_duration_since(self.window.begin)
     }
 
+    /// The time that throughput is of: as long as was asked for, or until the run was ended, or else until the last
+    /// answer. One that comes late does not make the server slower than it was.
+    fn span(&self) -> Duration {
+        let begin = self.window.begin;
+        match self.window.end {
+            _ if self.stopped => self.readings.1.at.saturating_duration_since(begin),
+            Some(end) => end.saturating_duration_since(begin),
+            None => self.wall(),
+        }
+    }
+
     fn own(&self, args: &LoadArgs, url: &str, requests: u64) -> OwnSummary {
         let (first, second) = &self.readings;
         let seconds = (second.at - first.at).as_secs_f64().max(1e-3);
         let cpu_seconds = second.cpu.saturating_sub(first.cpu).as_secs_f64();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let busiest = self.rests().map(Rest::busy).fold(0.0, f64::max);
+        let busiest = self.rests().max_by(|a, b| a.busy().total_cmp(&b.busy()));
         let mut timers = histogram();
         for rest in self.rests() {
             timers.add(&rest.loop_delays).expect("both have the same bounds");
@@ -528,7 +549,8 @@ impl Measured {
             threads: args.threads(),
             cpu_seconds,
             cpu_share: cpu_seconds / seconds / cores as f64,
-            busiest_thread: busiest,
+            busiest_thread: busiest.map_or(0.0, Rest::busy),
+            busiest_waited: busiest.map(Rest::waiting),
             machine_share: first.machine.zip(second.machine).map(|(a, b)| b.busy_since(a)),
             shared_machine: is_local(url),
             timer_p99: milliseconds(timers.value_at_quantile(0.99)),

@@ -40,9 +40,12 @@ pub struct Summary {
     pub seeded: u64,
     /// From the start of measuring to the last answer, and not shorter than was asked for.
     pub wall_seconds: f64,
+    /// What throughput is of: from the start of measuring until the time that was asked for was over, or the run was
+    /// ended, or else until the last answer. `None` in a summary of a build that took `wallSeconds` for that.
+    pub measured_seconds: Option<f64>,
     /// All types of request together.
     pub total: KindTotals,
-    /// Successful requests a second.
+    /// Requests that ended successfully within the time measured, a second.
     pub throughput: f64,
     /// Figures of each type of request.
     pub kinds: Vec<KindSummary>,
@@ -315,8 +318,11 @@ pub struct OwnSummary {
     pub cpu_seconds: f64,
     /// Share of its cores that it used, 0 to 1.
     pub cpu_share: f64,
-    /// Share of a core that the busiest of its threads used, 0 to 1.
+    /// Share of the time in which the busiest of its threads had something to do, 0 to 1, whether or not it had a core
+    /// for it.
     pub busiest_thread: f64,
+    /// The part of that in which it waited for a core; `None` in a summary of a build that did not count it.
+    pub busiest_waited: Option<f64>,
     /// Share of the machine's cores that anything used; `None` where the system does not say.
     pub machine_share: Option<f64>,
     /// Whether the server is on the same machine.
@@ -495,6 +501,7 @@ pub(crate) mod tests {
             ended_early: false,
             seeded: 0,
             wall_seconds: 10.0,
+            measured_seconds: Some(10.0),
             throughput: total.successful as f64 / 10.0,
             total,
             kinds,
@@ -519,7 +526,7 @@ pub(crate) mod tests {
             // From 0.1 ms to 10 s, as many in each decade.
             let ms = 0.1 * 10_f64.powf(random.unit() * 5.0);
             times.push(ms);
-            totals.record(Kind::Post, Outcome::Success, Duration::from_secs_f64(ms / 1000.0));
+            totals.record(Kind::Post, Outcome::Success, Duration::from_secs_f64(ms / 1000.0), true);
         }
         times.sort_by(f64::total_cmp);
         let at = |share: f64| times[(share * times.len() as f64).ceil() as usize - 1];

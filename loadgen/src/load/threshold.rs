@@ -227,8 +227,9 @@ impl Threshold {
                 (share, share.map(|share| format!("{:.3} %", share * 100.0)))
             }
             Figure::Throughput => {
-                let successes = self.kinds(summary).map(|kind| kind.successful).sum::<u64>();
-                let rate = successes as f64 / summary.wall_seconds.max(f64::EPSILON);
+                let successes = totals.in_time(|kind| self.scope.has(kind));
+                let seconds = summary.measured_seconds.unwrap_or(summary.wall_seconds);
+                let rate = successes as f64 / seconds.max(f64::EPSILON);
                 (Some(rate), Some(format!("{rate:.1}/s")))
             }
             Figure::Mean | Figure::Percentile(_) | Figure::Max => {
@@ -359,11 +360,11 @@ mod tests {
     fn conditions_hold_for_what_was_measured() {
         let mut totals = Totals::default();
         for ms in 1..=99 {
-            totals.record(Kind::StoreItems, Outcome::Success, Duration::from_millis(ms));
+            totals.record(Kind::StoreItems, Outcome::Success, Duration::from_millis(ms), true);
         }
-        totals.record(Kind::Post, Outcome::Success, Duration::from_secs(2));
-        totals.record(Kind::Post, Outcome::Status(500), Duration::from_secs(9));
-        totals.record(Kind::Post, Outcome::Refused(503), Duration::from_millis(1));
+        totals.record(Kind::Post, Outcome::Success, Duration::from_secs(2), true);
+        totals.record(Kind::Post, Outcome::Status(500), Duration::from_secs(9), true);
+        totals.record(Kind::Post, Outcome::Refused(503), Duration::from_millis(1), true);
         for (text, failed) in [
             ("p50>49ms", true),
             ("p50>51ms", false),

@@ -100,13 +100,34 @@ fn saturated(own: &OwnSummary) -> Option<String> {
         ));
     }
     (own.busiest_thread > SATURATED).then(|| {
-        let advice = if own.threads < own.cores { " Give it more --threads." } else { "" };
+        let waited = own.busiest_waited.unwrap_or(0.0);
+        let advice = if own.busiest_thread - waited <= SATURATED {
+            " It did not get the cores that it needed: give it a machine of its own."
+        } else if own.threads < own.cores {
+            " Give it more --threads."
+        } else {
+            ""
+        };
         format!(
-            "The busiest thread of the generator used {} of a core: figures are of the generator, \
-             not the server.{advice}",
-            percent(own.busiest_thread)
+            "The busiest thread of the generator had something to do {}: figures are of the generator, not the \
+             server alone.{advice}",
+            busiest(own)
         )
     })
+}
+
+/// How busy the busiest thread was, in words.
+pub fn busiest(own: &OwnSummary) -> String {
+    let busy = percent(own.busiest_thread);
+    match own.busiest_waited {
+        Some(waited) if waited >= 0.005 => {
+            format!(
+                "{busy} of the time, {} of that without a core for it",
+                percent(waited / own.busiest_thread)
+            )
+        }
+        _ => format!("{busy} of the time"),
+    }
 }
 
 fn missed(arrivals: Option<&ArrivalSummary>) -> Option<String> {
@@ -190,11 +211,11 @@ pub(crate) fn shared(own: &OwnSummary) -> Option<String> {
 
 fn room(own: &OwnSummary) -> String {
     format!(
-        "The generator was not the limit: it used {} of {}, its busiest thread {} of one, and 99 of 100 \
+        "The generator was not the limit: it used {} of {}, its busiest thread had something to do {}, and 99 of 100 \
          timers were at most {:.1} ms late.",
         percent(own.cpu_share),
         cores(own),
-        percent(own.busiest_thread),
+        busiest(own),
         own.timer_p99
     )
 }
@@ -240,7 +261,14 @@ mod tests {
         assert!(text.contains("97 % of its 2 cores: figures are of the generator"), "{text}");
         let (severity, text) = said(&OwnSummary { threads: 1, busiest_thread: 0.96, ..own() });
         assert_eq!(severity, Severity::Bad);
-        assert!(text.contains("96 % of a core") && text.contains("--threads"), "{text}");
+        assert!(text.contains("96 % of the time:") && text.contains("--threads"), "{text}");
+        let starved = OwnSummary { busiest_thread: 0.96, busiest_waited: Some(0.48), ..own() };
+        let (severity, text) = said(&starved);
+        assert_eq!(severity, Severity::Bad);
+        assert!(
+            text.contains("50 % of that without a core") && text.contains("did not get"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -161,8 +161,9 @@ pub(crate) fn spawn(
         );
         runtime.block_on(clients.run_until(run))?;
         let state = Rc::into_inner(state).expect("all clients have ended");
+        let stopped = *state.shared.stop.borrow();
         Ok(Brought {
-            rest: state.recorder.into_inner().finish(),
+            rest: state.recorder.into_inner().finish(stopped),
             ledger: state.ledger.into_inner(),
         })
     })
@@ -202,12 +203,17 @@ async fn run(state: Rc<State>, first: u32, threads: u32, queue: Option<Queue>) -
     }
 }
 
-/// Sees how late timers are: whatever holds up the event loop holds up the clients, too.
+/// Sees how late timers are: whatever holds up the event loop holds up the clients, too. Sees also when the window ends.
 async fn heartbeat(state: &State) {
     loop {
         let due = Instant::now() + HEARTBEAT;
         sleep_until(due.into()).await;
-        state.recorder.borrow_mut().timer(due, Instant::now());
+        let now = Instant::now();
+        let mut recorder = state.recorder.borrow_mut();
+        recorder.timer(due, now);
+        if state.shared.window.is_over(now) || *state.shared.stop.borrow() {
+            recorder.close(now);
+        }
     }
 }
 

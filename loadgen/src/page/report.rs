@@ -6,7 +6,7 @@ use super::{
     html::{self, Cell, count, escape, ms, ms_or_nothing, page, percent, rate, short, table},
     svg::{Axis, Mark, Plot, Scale, Series},
 };
-use crate::load::{Latency, Point, Profile, Severity, Summary};
+use crate::load::{Latency, Point, Profile, Severity, Summary, busiest};
 
 /// Points of a plot; more are put together.
 const PLOTTED: usize = 300;
@@ -330,7 +330,7 @@ fn generator(summary: &Summary) -> String {
         ("CPU time of a request", cpu_of_a_request(summary)),
         (
             "busiest of its threads",
-            format!("{} of a core, {} threads", percent(own.busiest_thread), own.threads),
+            format!("had something to do {}; {} threads", busiest(own), own.threads),
         ),
         ("cores of its machine in use", machine),
         ("server on the same machine", if own.shared_machine { "yes" } else { "no" }.to_owned()),

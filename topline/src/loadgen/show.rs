@@ -2,7 +2,7 @@
 
 use comfy_table::{CellAlignment, Table};
 use indicatif::HumanCount;
-use loadgen::load::{ArrivalSummary, OwnSummary, Summary, VerificationSummary};
+use loadgen::load::{ArrivalSummary, OwnSummary, Summary, VerificationSummary, busiest};
 
 use crate::terminal::say;
 
@@ -42,11 +42,11 @@ pub(super) fn summary(summary: &Summary) {
 
 fn own_line(own: &OwnSummary) -> String {
     format!(
-        "generator: {:.1} s of CPU time, {:.0} % of {} cores; its busiest thread {:.0} % of one",
+        "generator: {:.1} s of CPU time, {:.0} % of {} cores; its busiest thread had something to do {}",
         own.cpu_seconds,
         own.cpu_share * 100.0,
         own.cores,
-        own.busiest_thread * 100.0
+        busiest(own)
     )
 }
 
