@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::{Context, anyhow, bail};
-use clap::Args;
+use clap::{Args, builder::BoolishValueParser};
 use comfy_table::{CellAlignment, Table};
 use fluvio_log::{Cluster, Topic, setup};
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressStyle};
@@ -48,7 +48,7 @@ pub(crate) struct DemoArgs {
     #[arg(long, env = "TOPLINE_DEMO_DATA", value_name = "FILE")]
     pub(crate) data: Option<PathBuf>,
     /// End after the check instead of serving on
-    #[arg(long, env = "TOPLINE_DEMO_EXIT")]
+    #[arg(long, env = "TOPLINE_DEMO_EXIT", value_parser = BoolishValueParser::new())]
     pub(crate) exit: bool,
     #[command(flatten)]
     pub(crate) day: ShoppingDayArgs,

@@ -35,7 +35,7 @@ mod run;
 mod schedule;
 mod seed;
 mod source;
-mod summary;
+pub(crate) mod summary;
 mod threshold;
 pub(crate) mod verdict;
 mod wire;
@@ -56,4 +56,4 @@ pub use verdict::busiest;
 pub use worker::{Live, Stage};
 
 use csv_log::{CsvBuffer, CsvLog};
-use recorder::ByKind as Totals;
+pub(crate) use recorder::ByKind as Totals;

@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io,
-    net::ToSocketAddrs,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket},
     sync::Arc,
     thread::JoinHandle,
     time::{Duration, Instant, SystemTime},
@@ -591,7 +591,46 @@ fn is_local(url: &str) -> bool {
         return false;
     };
     let host = host.trim_start_matches('[').trim_end_matches(']');
-    (host, port)
-        .to_socket_addrs()
-        .is_ok_and(|mut addresses| addresses.any(|at| at.ip().is_loopback()))
+    (host, port).to_socket_addrs().is_ok_and(|mut addresses| addresses.any(is_own_address))
+}
+
+/// Whether `server` is on this machine: what is sent there would come from the very same address. Nothing is sent.
+fn is_own_address(server: SocketAddr) -> bool {
+    let any: IpAddr = match server {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let from = || {
+        let socket = UdpSocket::bind((any, 0))?;
+        socket.connect(server)?;
+        socket.local_addr()
+    };
+    server.ip().is_loopback() || from().is_ok_and(|from: SocketAddr| from.ip() == server.ip())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_at_an_address_of_this_machine_is_on_it() {
+        assert!(is_own_address("127.0.0.1:80".parse().unwrap()));
+        assert!(is_own_address("[::1]:80".parse().unwrap()));
+        // Of those that are for documentation.
+        assert!(!is_own_address("192.0.2.7:80".parse().unwrap()));
+        // The address that this machine has for others, if it has one.
+        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+        if socket.connect("192.0.2.7:80").is_ok() {
+            assert!(is_own_address(socket.local_addr().unwrap()));
+        }
+    }
+
+    #[test]
+    fn threads_have_room_for_the_arrivals_of_their_clients() {
+        let rooms = |backlog, clients, threads| -> Vec<usize> {
+            (0..threads).map(|number| room(backlog, clients, number, threads)).collect()
+        };
+        assert_eq!(rooms(300, 3, 2), [200, 100]);
+        assert_eq!(rooms(1, 4, 4), [1, 1, 1, 1]);
+    }
 }

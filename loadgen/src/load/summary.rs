@@ -32,7 +32,7 @@ pub struct Summary {
     pub clients: u32,
     /// Requests due a second, where they followed a schedule; 0 for the times of a recording.
     pub rate: Option<f64>,
-    /// All settings, by name.
+    /// All settings that the profile has, by name, but for the token.
     pub settings: Vec<(String, String)>,
     /// Whether the run was ended before its time.
     pub ended_early: bool,

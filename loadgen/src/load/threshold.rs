@@ -104,6 +104,12 @@ impl FromStr for Threshold {
     }
 }
 
+impl fmt::Display for Threshold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
 impl Scope {
     fn parse(text: &str) -> Result<Self, InvalidThreshold> {
         Ok(match text {

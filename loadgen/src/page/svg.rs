@@ -135,21 +135,23 @@ fn round_up(value: f64) -> f64 {
     step(value)
 }
 
-/// A tick in as few characters as it takes.
+/// A tick in as few characters as it takes, and as many as there must be for it to be the number.
 fn tick_label(value: f64) -> String {
-    if value >= 10_000.0 {
-        let thousands = value / 1000.0;
+    /// Digits behind the point beyond which there are no ticks.
+    const MOST: usize = 9;
+    let is = |rounded: f64| (rounded - value).abs() <= value.abs() * 1e-6;
+    let thousands = value / 1000.0;
+    if value >= 10_000.0 && is(thousands.round() * 1000.0) {
         return format!("{}k", html::count(thousands.round() as u64));
     }
-    if value >= 1.0 || value == 0.0 {
-        let rounded = (value * 10.0).round() / 10.0;
-        return if rounded.fract() == 0.0 {
-            html::count(rounded as u64)
-        } else {
-            rounded.to_string()
-        };
+    if is(value.round()) {
+        return html::count(value.round() as u64);
     }
-    let digits = (-value.log10().floor()) as usize;
+    let exact = |digits: &usize| {
+        let power = 10_f64.powi(*digits as i32);
+        is((value * power).round() / power)
+    };
+    let digits = (1..MOST).find(exact).unwrap_or(MOST);
     format!("{value:.digits$}")
 }
 
@@ -443,8 +445,10 @@ mod tests {
     }
 
     #[test]
-    fn tick_labels_are_short() {
+    fn tick_labels_are_short_and_the_number() {
         let labels = [0.0, 0.05, 0.5, 2.0, 1500.0, 20_000.0].map(tick_label);
         assert_eq!(labels, ["0", "0.05", "0.5", "2", "1,500", "20k"]);
+        let labels = [3.0 * 0.05, 0.25, 1.25, 0.000_2, 10_500.0, 16_384.0].map(tick_label);
+        assert_eq!(labels, ["0.15", "0.25", "1.25", "0.0002", "10,500", "16,384"]);
     }
 }
