@@ -367,3 +367,54 @@ impl Recorder {
         self.rest
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::RefCell, rc::Rc};
+
+    use super::*;
+
+    /// A recorder whose window begins now, and the lengths of the intervals that it hands over.
+    fn recorder(length: Duration) -> (Recorder, Rc<RefCell<Vec<Duration>>>) {
+        let begin = Instant::now();
+        let window =
+            Window { begin, end: Some(begin + length), interval: Duration::from_secs(1000) };
+        let lengths: Rc<RefCell<Vec<_>>> = Rc::default();
+        let kept = Rc::clone(&lengths);
+        let intervals = move |interval: Option<Interval>| {
+            kept.borrow_mut().extend(interval.map(|interval| interval.length));
+        };
+        (Recorder::new(window, Box::new(intervals), None), lengths)
+    }
+
+    fn use_cpu(time: Duration) {
+        let until = generator::thread_cpu() + time;
+        while generator::thread_cpu() < until {}
+    }
+
+    #[test]
+    fn what_comes_after_the_window_does_not_make_a_thread_less_busy() {
+        let length = Duration::from_millis(5);
+        let (mut recorder, _) = recorder(length);
+        use_cpu(length);
+        recorder.close(recorder.window.begin + length);
+        let busy = recorder.rest.busy();
+        assert!(busy >= 1.0, "{busy}");
+        use_cpu(length);
+        recorder.close(Instant::now());
+        let rest = recorder.finish(false);
+        assert_eq!(rest.elapsed, length);
+        assert!((rest.busy() - busy).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn the_last_interval_lasts_until_the_window_ends_or_the_run() {
+        let length = Duration::from_secs(100);
+        let (ended, lengths) = recorder(length);
+        ended.finish(false);
+        assert_eq!(*lengths.borrow(), [length]);
+        let (stopped, lengths) = recorder(length);
+        stopped.finish(true);
+        assert!(lengths.borrow()[0] < length);
+    }
+}

@@ -50,7 +50,7 @@ fn without_success(total: &KindTotals) -> Option<String> {
     }
     (total.successful == 0).then(|| {
         format!(
-            "No request was successful: {} failed, {} were refused. There is nothing to say about response times.",
+            "No request was successful: {} failed, {} were refused.",
             total.failed, total.refused
         )
     })

@@ -17,8 +17,10 @@ const SECONDS: Axis = Axis { label: "seconds since measuring began", scale: Scal
 pub fn report_html(summary: &Summary) -> String {
     let mut body = String::new();
     body.push_str(&introduction(summary));
-    body.push_str(&tiles(summary));
-    body.push_str(&verdicts(summary));
+    // Where there was no success, that comes first: there are no figures.
+    let (tiles, verdicts) = (tiles(summary), verdicts(summary));
+    let head = if summary.total.successful == 0 { [verdicts, tiles] } else { [tiles, verdicts] };
+    body.extend(head);
     body.push_str(&tables(summary));
     body.push_str(&plots(summary));
     body.push_str(&generator(summary));
