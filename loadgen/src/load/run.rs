@@ -106,9 +106,6 @@ pub enum LoadError {
         /// What was said.
         message: String,
     },
-    /// The answers could not be compared.
-    #[error("comparing the answers with what was acknowledged")]
-    Verify(#[source] Failure),
     /// What was sent before the warm-up does not show.
     #[error("seeding: the server does not show what it has acknowledged")]
     NotShown(#[source] Failure),

@@ -79,7 +79,7 @@ impl Meter {
             self.rate = (requests - self.before.1) as f64 / span.as_secs_f64();
             self.before = (now, requests);
         }
-        let (verb, message) = self.words(stage, live);
+        let (verb, message) = words(stage, self.rate, live);
         if self.is_terminal {
             let (done, all) = self.part(stage, live, now);
             self.bar.set_length(all.max(1));
@@ -92,27 +92,6 @@ impl Meter {
         }
     }
 
-    fn words(&self, stage: Stage, live: &Live) -> (&'static str, String) {
-        let verb = match stage {
-            Stage::Reading => return ("reading", "the recording".to_owned()),
-            Stage::Seeding => {
-                return ("seeding", format!("{} purchases", HumanCount(live.seeded())));
-            }
-            Stage::Verifying => {
-                return ("comparing", "the answers with what was acknowledged".to_owned());
-            }
-            Stage::WarmUp => "warming up",
-            Stage::Measuring => "measuring",
-            Stage::Finishing => "finishing",
-        };
-        let rate = HumanCount(self.rate as u64);
-        let mut message = format!("{rate}/s, {} without success", HumanCount(live.unsuccessful()));
-        if let Some(p99) = live.p99() {
-            let _infallible = write!(message, ", p99 {:.1} ms", p99.as_secs_f64() * 1000.0);
-        }
-        (verb, message)
-    }
-
     /// How much of the stage is done, of how much.
     fn part(&self, stage: Stage, live: &Live, now: Instant) -> (u64, u64) {
         match (stage, live.expected(), self.measured) {
@@ -122,6 +101,43 @@ impl Meter {
             }
             (Stage::Finishing, ..) => (1, 1),
             _ => (0, 1),
+        }
+    }
+}
+
+/// What is done, and how it goes; `rate`: requests a second.
+fn words(stage: Stage, rate: f64, live: &Live) -> (&'static str, String) {
+    let verb = match stage {
+        Stage::Reading => return ("reading", "the recording".to_owned()),
+        Stage::Seeding => {
+            return ("seeding", format!("{} purchases", HumanCount(live.seeded())));
+        }
+        Stage::Verifying => {
+            return ("comparing", "the answers with what was acknowledged".to_owned());
+        }
+        Stage::WarmUp => "warming up",
+        Stage::Measuring => "measuring",
+        Stage::Finishing => "finishing",
+    };
+    let rate = HumanCount(rate as u64);
+    let mut message = format!("{rate}/s, {} without success", HumanCount(live.unsuccessful()));
+    if let Some(p99) = live.p99() {
+        let _infallible = write!(message, ", p99 {:.1} ms", p99.as_secs_f64() * 1000.0);
+    }
+    (verb, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_is_known() {
+        let live = Live::default();
+        let warming_up = words(Stage::WarmUp, 1234.0, &live);
+        assert_eq!(warming_up, ("warming up", "1,234/s, 0 without success".to_owned()));
+        for stage in [Stage::Reading, Stage::Seeding, Stage::Verifying] {
+            assert!(!words(stage, 0.0, &live).1.is_empty(), "{stage:?}");
         }
     }
 }
