@@ -29,6 +29,7 @@ mod ledger;
 mod link;
 mod outcome;
 mod pacer;
+mod place;
 mod recorder;
 mod request;
 mod run;

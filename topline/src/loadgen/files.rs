@@ -33,7 +33,9 @@ impl Output {
         let path = whole.unwrap_or_else(|| path.to_owned());
         let part = (!special).then(|| part_of(&path));
         let at = part.as_ref().unwrap_or(&path);
-        let file = File::create(at).with_context(|| format!("cannot write {}", at.display()))?;
+        // Standard output may be a file that has something already.
+        let file = if special { File::options().append(true).open(at) } else { File::create(at) };
+        let file = file.with_context(|| format!("cannot write {}", at.display()))?;
         Ok(Self { path, part, file })
     }
 
@@ -64,10 +66,12 @@ impl Drop for Output {
     }
 }
 
-/// Whether there is something at `path` that another file cannot take the place of: a device, a pipe, a directory.
+/// Whether there is something at `path` that another file cannot take the place of: a device, a pipe, a directory, or
+/// what this process has open, whatever that is.
 fn is_special(path: &Path) -> bool {
-    let device = ["/dev", "/proc"].iter().any(|place| path.starts_with(place));
-    device || fs::metadata(path).is_ok_and(|known| !known.is_file())
+    let open = ["/dev/stdout", "/dev/stderr", "/dev/fd", "/proc"];
+    open.iter().any(|place| path.starts_with(place))
+        || fs::metadata(path).is_ok_and(|known| !known.is_file())
 }
 
 fn part_of(path: &Path) -> PathBuf {
@@ -185,7 +189,8 @@ mod tests {
 
     #[test]
     fn what_is_no_regular_file_is_written_directly() {
-        assert!(Output::create(Path::new("/dev/null")).unwrap().part.is_none());
+        Output::create(Path::new("/dev/null")).unwrap().write("nothing").unwrap();
+        assert!(is_special(Path::new("/dev/null")) && is_special(Path::new("/dev/stdout")));
         let dir = tempfile::tempdir().unwrap();
         let refused = Output::create(dir.path()).err().unwrap().to_string();
         assert!(refused.contains("cannot write"), "{refused}");
