@@ -45,7 +45,9 @@ pub(crate) struct Endpoint {
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     /// Its address is none.
-    #[error("'{0}' is not the address of a server: expected one such as http://127.0.0.1:8080")]
+    #[error(
+        "'{0}' is not the address of a server: expected one such as http://127.0.0.1:8080, without a query"
+    )]
     Url(String),
     /// An authority is named for a server that shows no certificate.
     #[error("'{0}' has no certificate to check: a CA certificate is for an address with https://")]
@@ -73,6 +75,13 @@ pub enum ServerError {
     Tls(#[from] rustls::Error),
 }
 
+impl ServerError {
+    /// Whether the address is wrong, rather than what is found on this machine for it.
+    pub(crate) fn is_usage(&self) -> bool {
+        matches!(self, Self::Url(_) | Self::NotEncrypted(_))
+    }
+}
+
 impl Server {
     /// The server at `url`, such as `http://127.0.0.1:8080`. With `https` its certificate has to be one of
     /// the authority in the file `authority` (PEM), or without it of one that this system trusts.
@@ -84,6 +93,8 @@ impl Server {
         let none = || ServerError::Url(url.to_owned());
         let tls = match (parsed.scheme(), authority) {
             _ if !parsed.has_host() || parsed.authority().contains('@') => return Err(none()),
+            // Paths are put after it.
+            _ if parsed.query().is_some() || parsed.fragment().is_some() => return Err(none()),
             ("http", None) => tls_with(RootCertStore::empty())?,
             ("http", Some(_)) => return Err(ServerError::NotEncrypted(url.to_owned())),
             ("https", Some(path)) => tls_with(roots(path)?)?,
@@ -177,6 +188,9 @@ mod tests {
         for wrong in [
             "",
             "127.0.0.1:8080",
+            "localhost:8080",
+            "http://127.0.0.1:8080?tenant=a",
+            "http://127.0.0.1:8080/#top",
             "ftp://127.0.0.1",
             "http://",
             "http://me@127.0.0.1",

@@ -4,7 +4,7 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use loadgen::load::Summary;
+use loadgen::{load::Summary, page};
 use support::raw::{Raw, Reaction, run};
 
 fn by_kind(summary: &Summary) -> BTreeMap<&str, u64> {
@@ -67,6 +67,8 @@ async fn each_kind_is_counted_as_often_as_it_happened() {
     assert!(total.latency.max >= 399.0, "{}", total.latency.max);
     let said = summary.errors.iter().find(|error| error.outcome == "status 500").unwrap();
     assert_eq!(said.first, "said so");
+    let late = summary.errors.iter().find(|error| error.outcome == "time-out").unwrap();
+    assert!(late.mean.unwrap() >= 399.0 && late.max >= late.mean, "{late:?}");
 }
 
 #[tokio::test]
@@ -80,9 +82,15 @@ async fn a_server_that_is_not_there_is_a_failure_to_connect() {
     let flags = [&FLAGS[..], &["--fail-if=p99>60s"]].concat();
     let summary = run(&url, &flags).await.unwrap();
     assert_eq!(by_kind(&summary).keys().collect::<Vec<_>>(), [&"connect"]);
+    // 8 clients for 1.5 s, each again after a pause of 100 ms.
+    assert!((8..=8 * 15).contains(&by_kind(&summary)["connect"]), "{:?}", summary.errors);
     assert_eq!((summary.total.successful, summary.throughput), (0, 0.0));
     // A run without a single answer is not a fast one.
     assert!(summary.thresholds[0].failed);
+    let page = page::report_html(&summary);
+    let (lead, _) = page.split_once("<div class=\"tiles\">").unwrap();
+    assert!(lead.contains("No request was successful") && !page.contains("was not the limit"));
+    assert!(page.contains("<b>– ms</b><span>99th percentile"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,10 +3,20 @@
 
 mod support;
 
-use std::{fmt::Write, fs};
+use std::{
+    fmt::Write,
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use loadgen::load::{LoadError, Summary};
-use support::{Behaviour, Fake, Fate, List, raw::run};
+use support::{
+    Behaviour, Fake, Fate, List,
+    raw::{Raw, Reaction, run},
+};
 
 const FLAGS: [&str; 9] = [
     "--profile=mixed",
@@ -159,4 +169,28 @@ async fn a_server_with_purchases_is_refused() {
     run(&fake.base_url, &FLAGS).await.unwrap();
     let refused = run(&fake.base_url, &FLAGS).await;
     assert!(matches!(refused, Err(LoadError::NotFresh)), "{refused:?}");
+}
+
+/// A server that takes purchases and then has no list any more is as one that has gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_comparison_that_cannot_be_made_costs_no_figure() {
+    let gone = Arc::new(AtomicBool::new(false));
+    let server = {
+        let gone = Arc::clone(&gone);
+        Raw::start(move |_, head| match (gone.load(Ordering::Relaxed), head) {
+            (false, head) if head.starts_with("GET") => Reaction::Status(404, false),
+            (false, _) => {
+                gone.store(true, Ordering::Relaxed);
+                Reaction::Right
+            }
+            (true, _) => Reaction::Close,
+        })
+        .await
+    };
+    let flags = ["--profile=post-only", "--warm-up=0", "--duration=300ms", "--clients=1"];
+    let summary = run(&server.url, &[&flags[..], &["--verify"]].concat()).await.unwrap();
+    assert!(summary.total.successful > 0 && gone.load(Ordering::Relaxed));
+    let found = summary.verification.unwrap();
+    assert!(found.failed(), "{found:?}");
+    assert!(found.remarks[0].contains("could not be compared"), "{found:?}");
 }

@@ -26,6 +26,7 @@ use model::{BusinessDate, ItemId, StoreId};
 use crate::{
     cli::WrongUsage,
     serve::{self, ServerArgs},
+    terminal,
     termination::Termination,
 };
 
@@ -127,8 +128,11 @@ async fn serve_and_play(args: &DemoArgs, termination: &Termination) -> anyhow::R
             Ok(played) => {
                 outcome = played.ensure_verified();
                 if outcome.is_ok() && !args.exit {
-                    println!("\nServing on. Try:\n{}", played.calls_to_try(public, admin));
-                    println!("Ctrl-C ends it.");
+                    terminal::say(format_args!(
+                        "\nServing on. Try:\n{}",
+                        played.calls_to_try(public, admin)
+                    ));
+                    terminal::say("Ctrl-C ends it.");
                     termination.asked(1).await;
                 }
             }
@@ -225,13 +229,13 @@ async fn play_day(client: &Client, day: &ShoppingDayArgs) -> anyhow::Result<Repo
     // Another name for each run, so that no purchase is taken for one of an earlier run.
     let run = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
     let plan = Arc::new(Plan::new(day.clone(), &format!("demo-{run:x}")));
-    println!(
+    terminal::say(format_args!(
         "A shopping day: {} stores, {} hours, {} purchases an hour, {} items each.",
         HumanCount(u64::from(day.max_stores)),
         shopping_day::HOURS,
         HumanCount(u64::from(day.purchases_per_hour)),
         day.items_per_purchase,
-    );
+    ));
     let progress = Arc::new(Progress::default());
     let total = Some(plan.purchases());
     let done = || progress.purchases() + progress.refused();
@@ -247,13 +251,13 @@ async fn play_recording(
     let started = Instant::now();
     let path = file.to_owned();
     let recording = tokio::task::spawn_blocking(move || replay::read(&path)).await??;
-    println!(
+    terminal::say(format_args!(
         "Read {} purchases ({} lines) from {} in {:.1} s.",
         HumanCount(recording.baskets.len() as u64),
         HumanCount(recording.lines),
         file.display(),
         started.elapsed().as_secs_f64(),
-    );
+    ));
     let progress = Progress::default();
     let total = Some(recording.baskets.len() as u64);
     let done = || progress.purchases() + progress.refused();
@@ -268,19 +272,19 @@ fn show_report(report: &Report) {
     let seconds = report.elapsed.as_secs_f64().max(f64::EPSILON);
     let (purchases, lines) = (report.tally.purchases(), report.tally.lines());
     let per_second = |count: u64| HumanCount((count as f64 / seconds) as u64);
-    println!(
+    terminal::say(format_args!(
         "Acknowledged, each durable first: {} purchases ({} lines) in {seconds:.1} s,\n\
          {} purchases/s, {} lines/s.",
         HumanCount(purchases),
         HumanCount(lines),
         per_second(purchases),
         per_second(lines),
-    );
+    ));
     if report.refusals.total() > 0 {
-        println!("Refused: {}", HumanCount(report.refusals.total()));
+        terminal::say(format_args!("Refused: {}", HumanCount(report.refusals.total())));
     }
     for (kind, count, message) in report.refusals.iter() {
-        println!("  {} × {kind}, first: {message}", HumanCount(count));
+        terminal::say(format_args!("  {} × {kind}, first: {message}", HumanCount(count)));
     }
 }
 
@@ -298,8 +302,14 @@ async fn show_tables(client: &Client) -> anyhow::Result<(StoreId, ItemId)> {
         let list = List::CourseItem(ItemId(id));
         of_items.push((format!("item {id}"), client.list(list, None, List::COURSE_K).await?));
     }
-    println!("\nTop items of the busiest stores (item × pieces)\n{}", table(&of_stores));
-    println!("\nTop stores for the best-selling items (store × pieces)\n{}\n", table(&of_items));
+    terminal::say(format_args!(
+        "\nTop items of the busiest stores (item × pieces)\n{}",
+        table(&of_stores)
+    ));
+    terminal::say(format_args!(
+        "\nTop stores for the best-selling items (store × pieces)\n{}\n",
+        table(&of_items)
+    ));
     let (Some(&(store, _)), Some(&(item, _))) = (stores.first(), items.first()) else {
         bail!("the server lists no stores or no items: was every purchase refused?");
     };
@@ -339,22 +349,22 @@ fn table_of(lists: &[(String, Vec<Entry>)]) -> Table {
 
 fn show_verification(found: &Verification) {
     for difference in &found.shown {
-        println!("different: {difference}");
+        terminal::say(format_args!("different: {difference}"));
     }
     let hidden = found.differences - found.shown.len() as u64;
     if hidden > 0 {
-        println!("different: {} more", HumanCount(hidden));
+        terminal::say(format_args!("different: {} more", HumanCount(hidden)));
     }
-    println!(
+    terminal::say(format_args!(
         "compared {} answers, of all time and of {} business day{}",
         HumanCount(found.answers),
         found.days,
         if found.days == 1 { "" } else { "s" },
-    );
-    println!(
+    ));
+    terminal::say(format_args!(
         "verified: {} stores, {} items, {} differences",
         found.stores, found.items, found.differences
-    );
+    ));
 }
 
 impl Outcome {
@@ -444,7 +454,12 @@ impl Meter {
             self.last_line = Instant::now();
             let of = self.total.map_or(String::new(), |total| format!(" of {}", HumanCount(total)));
             let elapsed = HumanDuration(self.started.elapsed());
-            eprintln!("{}: {}{of} {} in {elapsed}", self.verb, HumanCount(done), self.unit);
+            terminal::note(format_args!(
+                "{}: {}{of} {} in {elapsed}",
+                self.verb,
+                HumanCount(done),
+                self.unit
+            ));
         }
     }
 

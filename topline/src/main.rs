@@ -15,6 +15,7 @@ mod roles;
 mod serve;
 mod setup;
 mod stream;
+mod terminal;
 mod termination;
 
 use std::process::ExitCode;
@@ -25,6 +26,9 @@ use crate::{
     cli::{Cli, Command, WrongUsage},
     termination::{EndedEarly, Termination},
 };
+
+/// The exit code of wrong usage, as that of a command line that cannot be read.
+const WRONG_USAGE: u8 = 2;
 
 /// Requests allocate little, but often and from all threads.
 #[global_allocator]
@@ -56,8 +60,8 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("topline: {error:#}");
-            if error.is::<WrongUsage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+            terminal::note(format_args!("topline: {error:#}"));
+            if error.is::<WrongUsage>() { ExitCode::from(WRONG_USAGE) } else { ExitCode::FAILURE }
         }
     }
 }

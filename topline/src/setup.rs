@@ -10,6 +10,7 @@ use model::{PartitionCount, parse_duration};
 use crate::{
     serve::partitions,
     stream::{FeedArgs, SideArgs, StreamArgs},
+    terminal,
 };
 
 /// Settings of `topline setup`.
@@ -99,12 +100,12 @@ pub(crate) async fn run(args: SetupArgs) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("the cluster at {}", cluster.address()))?;
     let [purchases, views, late, dead_letters] = topics.map(|topic| topic.name);
-    println!(
+    terminal::say(format_args!(
         "ready: topics {purchases}, {views}, {late} and {dead_letters} with {} partitions, replication \
          {}, at {}",
         args.partitions.get(),
         args.replication,
         cluster.address()
-    );
+    ));
     Ok(())
 }

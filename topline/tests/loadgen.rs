@@ -4,30 +4,21 @@ mod common;
 
 use std::{
     fs,
-    path::Path,
-    process::{Command, Output, Stdio},
+    process::{Output, Stdio},
 };
 
-use common::{Server, eventually};
+use common::{
+    Server, eventually,
+    loadgen::{loadgen, summary},
+};
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
 use tempfile::TempDir;
-
-fn loadgen(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_topline"));
-    command.env_clear().arg("loadgen").args(args).stdin(Stdio::null());
-    command
-}
 
 fn run(server: &Server, args: &[&str]) -> Output {
     let url = format!("http://{}", server.public);
     let small =
         ["--stores=20", "--items=100", "--seed-purchases=100", "--clients=8", "--warm-up=0"];
     loadgen(&[&small, args, &[url.as_str()]].concat()).output().expect("the binary starts")
-}
-
-fn summary(path: &Path) -> Value {
-    serde_json::from_str(&fs::read_to_string(path).expect("written")).expect("JSON")
 }
 
 #[test]
@@ -39,7 +30,10 @@ fn conditions_and_comparisons_set_the_exit_code() {
     let passed = run(&server, &[&flags[..], &[out.to_str().unwrap()]].concat());
     let shown = String::from_utf8_lossy(&passed.stdout);
     assert_eq!(passed.status.code(), Some(0), "{shown}");
-    assert!(shown.contains("passed: errors>0") && shown.contains(" 0 differences"), "{shown}");
+    assert!(
+        shown.contains("did not hold: errors>0 (measured: 0)") && shown.contains(" 0 differences"),
+        "{shown}"
+    );
     for file in ["requests.csv", "summary.json", "latencies.hlog", "report.html"] {
         assert!(fs::metadata(out.join(file)).expect("written").len() > 0, "{file}");
     }
@@ -50,6 +44,7 @@ fn conditions_and_comparisons_set_the_exit_code() {
 
     let failed = run(&server, &["--duration=500ms", "--fail-if=p50>0.001ms"]);
     assert_eq!(failed.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&failed.stdout).contains("HELD: p50>0.001ms"));
     let used = run(&server, &["--duration=500ms", "--verify"]);
     assert_eq!(used.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&used.stderr).contains("has purchases already"));
@@ -77,6 +72,7 @@ fn an_interrupted_run_still_writes_its_files() {
     let server = Server::start(&dir.path().join("data"), &[]);
     let json = dir.path().join("summary.json");
     let csv = dir.path().join("requests.csv");
+    let part = dir.path().join("requests.csv.part");
     let url = format!("http://{}", server.public);
     let child =
         loadgen(&["--stores=20", "--items=100", "--clients=4", "--warm-up=0", "--duration=1h"])
@@ -86,7 +82,7 @@ fn an_interrupted_run_still_writes_its_files() {
             .spawn()
             .expect("the binary starts");
     eventually("lines are written", || {
-        fs::read_to_string(&csv).ok().filter(|text| text.lines().count() > 1)
+        fs::read_to_string(&part).ok().filter(|text| text.lines().count() > 1)
     });
     let pid = Pid::from_raw(i32::try_from(child.id()).expect("a process id")).expect("not zero");
     kill_process(pid, Signal::INT).expect("it runs");

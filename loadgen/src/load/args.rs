@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Args, ValueEnum, value_parser};
+use clap::{Args, ValueEnum, builder::BoolishValueParser, value_parser};
 use model::{BusinessDate, Timestamp, parse_duration};
 use serde::{Deserialize, Serialize};
 
@@ -92,7 +92,7 @@ pub struct LoadArgs {
     pub threads: Option<u32>,
     /// Send on at once when refused, instead of waiting as long as Retry-After says (at most 5s); the
     /// arrivals of an open loop never wait
-    #[arg(long, env = "TOPLINE_LOADGEN_IGNORE_RETRY_AFTER")]
+    #[arg(long, env = "TOPLINE_LOADGEN_IGNORE_RETRY_AFTER", value_parser = BoolishValueParser::new())]
     pub ignore_retry_after: bool,
     /// File with the certificate of the authority that signed the server's, PEM, for an address with
     /// https:// [default: those that this system trusts]
@@ -116,7 +116,7 @@ pub struct LoadArgs {
     pub fail_if: Vec<Threshold>,
     /// Afterwards, compare the answers of the server with what it has acknowledged; needs a server that
     /// had nothing before. Fails (exit code 4) if they differ
-    #[arg(long, env = "TOPLINE_LOADGEN_VERIFY")]
+    #[arg(long, env = "TOPLINE_LOADGEN_VERIFY", value_parser = BoolishValueParser::new())]
     pub verify: bool,
     /// Entries of the lists that --verify compares, at most the --max-k of the server
     #[arg(long, env = "TOPLINE_LOADGEN_VERIFY_K", default_value_t = 100, value_name = "ENTRIES",
@@ -176,7 +176,7 @@ pub struct MixArgs {
     )]
     pub seed_purchases: u32,
     /// Send nothing before the warm-up: the server has purchases already
-    #[arg(long, env = "TOPLINE_LOADGEN_NO_SEEDING")]
+    #[arg(long, env = "TOPLINE_LOADGEN_NO_SEEDING", value_parser = BoolishValueParser::new())]
     pub no_seeding: bool,
 }
 
@@ -306,11 +306,22 @@ impl LoadArgs {
     }
 }
 
+/// Settings by name, for people.
+type Shown = Vec<(String, String)>;
+
+fn show(shown: &mut Shown, name: &str, value: impl Into<String>) {
+    shown.push((name.to_owned(), value.into()));
+}
+
+fn yes_or_no(flag: bool) -> &'static str {
+    if flag { "yes" } else { "no" }
+}
+
 impl LoadArgs {
-    /// The settings that shape a run, by name, for people.
-    pub(crate) fn shown(&self) -> Vec<(String, String)> {
+    /// All settings of a run by name, for people; without the token, and without those that another profile has.
+    pub(crate) fn shown(&self) -> Shown {
         let mut shown = Vec::new();
-        let mut show = |name: &str, value: String| shown.push((name.to_owned(), value));
+        let mut show = |name, value: String| show(&mut shown, name, value);
         show("profile", self.profile.name().to_owned());
         show("clients", self.clients.to_string());
         show("threads", self.threads().to_string());
@@ -319,10 +330,23 @@ impl LoadArgs {
             let arrivals = self.arrivals.to_possible_value();
             show("arrivals", arrivals.map_or(String::new(), |value| value.get_name().to_owned()));
         }
+        if self.is_open() {
+            show("backlog", self.backlog.to_string());
+        } else {
+            show("ignore Retry-After", yes_or_no(self.ignore_retry_after).to_owned());
+        }
         let duration = self.measured();
         show("duration", duration.map_or("until it ends".to_owned(), |it| format!("{it:?}")));
         show("warm-up", format!("{:?}", self.warm_up()));
         show("timeout", format!("{:?}", self.timeout));
+        self.show_profile(&mut shown);
+        self.show_judgement(&mut shown);
+        shown
+    }
+
+    /// What is sent.
+    fn show_profile(&self, shown: &mut Shown) {
+        let mut show = |name, value: String| show(shown, name, value);
         let mix = &self.mix;
         match self.profile {
             Profile::Replay => {
@@ -331,24 +355,37 @@ impl LoadArgs {
                 let speed = self.replay.speed.map(|times| format!("{times} times its own"));
                 show("speed", speed.unwrap_or("as fast as it is taken".to_owned()));
                 show("bulk", self.replay.bulk.to_string());
+                return;
             }
-            Profile::ShoppingDay => {
-                show("purchases per hour", mix.purchases_per_hour.to_string());
-                show("items", self.items().to_string());
-            }
+            Profile::ShoppingDay => show("purchases per hour", mix.purchases_per_hour.to_string()),
             _ => {
                 show("share of GETs", format!("{:.1} %", self.get_share() * 100.0));
                 show("stores", mix.stores.to_string());
-                show("items", self.items().to_string());
                 show("Zipf exponent", mix.zipf.to_string());
+                let seeding = (!mix.no_seeding).then(|| mix.seed_purchases.to_string());
+                show("seed purchases", seeding.unwrap_or("no seeding".to_owned()));
             }
         }
-        if self.profile != Profile::Replay {
-            show("items per purchase", mix.items_per_purchase.to_string());
-            show("business date", self.date().to_string());
-            show("seed", mix.seed.to_string());
+        show("items", self.items().to_string());
+        show("items per purchase", mix.items_per_purchase.to_string());
+        show("customers per store", mix.customers_per_store.to_string());
+        show("business date", self.date().to_string());
+        show("seed", mix.seed.to_string());
+    }
+
+    /// What the run is judged by.
+    fn show_judgement(&self, shown: &mut Shown) {
+        show(shown, "verify", yes_or_no(self.verify));
+        if self.verify {
+            show(shown, "verify k", self.verify_k.to_string());
+            show(shown, "verify days", self.verify_days.to_string());
         }
-        shown
+        for condition in &self.fail_if {
+            show(shown, "fail if", condition.to_string());
+        }
+        if let Some(authority) = &self.ca_cert {
+            show(shown, "CA certificate", authority.display().to_string());
+        }
     }
 }
 

@@ -28,7 +28,9 @@ use super::{
     request::Request,
     source::DAYS_APART,
 };
-use crate::{Basket, Client, List, Tally, Verification, VerifyOptions, client::message_of, verify};
+use crate::{
+    Basket, Client, Failure, List, Tally, Verification, VerifyOptions, client::message_of, verify,
+};
 
 /// Requests in flight.
 const IN_FLIGHT: usize = 64;
@@ -73,12 +75,15 @@ pub(crate) async fn ensure_comparable(
 }
 
 /// Compares.
+///
+/// # Errors
+/// If the server does not give its answers.
 pub(crate) async fn check(
     client: &Client,
     target: &Arc<Target>,
     ledger: Ledger,
     options: VerifyOptions,
-) -> Result<VerificationSummary, LoadError> {
+) -> Result<VerificationSummary, Failure> {
     let mut tally = ledger.tally.unwrap_or_default();
     let native = !tally.position().is_empty();
     let mut remarks = Vec::new();
@@ -95,7 +100,7 @@ pub(crate) async fn check(
     let mut perhaps_late = Vec::new();
     if native && !unclear.is_empty() {
         let before = unclear.len();
-        let (settled, left) = settle(target, unclear, &mut tally).await?;
+        let (settled, left) = settle(target, unclear, &mut tally).await;
         unclear = left;
         remarks.push(format!(
             "{before} purchases had an unclear outcome; {} were settled by sending them again with their keys.",
@@ -145,8 +150,8 @@ async fn compare(
     client: &Client,
     tally: &Tally,
     options: &VerifyOptions,
-) -> Result<Verification, LoadError> {
-    verify(client, tally, options, &AtomicU64::new(0)).await.map_err(LoadError::Verify)
+) -> Result<Verification, Failure> {
+    verify(client, tally, options, &AtomicU64::new(0)).await
 }
 
 /// Compares until nothing differs, or what differs has long stopped to become less.
@@ -154,7 +159,7 @@ async fn settled(
     client: &Client,
     tally: &Tally,
     options: &VerifyOptions,
-) -> Result<Verification, LoadError> {
+) -> Result<Verification, Failure> {
     let mut best = compare(client, tally, options).await?;
     let mut since = Instant::now();
     while best.differences > 0 && since.elapsed() < PATIENCE {
@@ -173,7 +178,7 @@ async fn settle(
     target: &Arc<Target>,
     unclear: Vec<Basket>,
     tally: &mut Tally,
-) -> Result<(Vec<Basket>, Vec<Basket>), LoadError> {
+) -> (Vec<Basket>, Vec<Basket>) {
     let connections = Connections::new(Arc::clone(target));
     let (mut settled, mut left) = (Vec::new(), Vec::new());
     let mut answers =
@@ -187,7 +192,7 @@ async fn settle(
             None => left.push(basket),
         }
     }
-    Ok((settled, left))
+    (settled, left)
 }
 
 async fn again(connections: &Connections, basket: Basket) -> (Basket, Option<model::Position>) {

@@ -124,8 +124,10 @@ impl Collector {
     }
 
     fn show(&self, interval: &Interval) {
-        let p99 = interval.kinds.latencies(|_| true).value_at_quantile(0.99);
-        self.live.p99_nanoseconds.store(p99, Ordering::Relaxed);
+        let latencies = interval.kinds.latencies(|_| true);
+        if !latencies.is_empty() {
+            self.live.p99_nanoseconds.store(latencies.value_at_quantile(0.99), Ordering::Relaxed);
+        }
     }
 
     fn close(

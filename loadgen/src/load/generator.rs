@@ -9,6 +9,37 @@ pub(crate) fn thread_cpu() -> Duration {
     cpu(ClockId::ThreadCPUTime)
 }
 
+/// What a thread has had of the cores, and what it wanted.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ThreadUse {
+    /// CPU time, in user and kernel mode.
+    pub(crate) cpu: Duration,
+    /// How long it had something to do and waited for a core; zero where the system does not say.
+    pub(crate) waited: Duration,
+}
+
+impl ThreadUse {
+    /// Of this thread, up to now.
+    pub(crate) fn now() -> Self {
+        let stat = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
+        let waited = stat.as_deref().and_then(Self::parse_waited).unwrap_or_default();
+        Self { cpu: thread_cpu(), waited }
+    }
+
+    /// The file is `ran waited slices`: nanoseconds, nanoseconds, a number.
+    fn parse_waited(stat: &str) -> Option<Duration> {
+        Some(Duration::from_nanos(stat.split_whitespace().nth(1)?.parse().ok()?))
+    }
+
+    /// From `earlier` to this.
+    pub(crate) fn since(self, earlier: Self) -> Self {
+        Self {
+            cpu: self.cpu.saturating_sub(earlier.cpu),
+            waited: self.waited.saturating_sub(earlier.waited),
+        }
+    }
+}
+
 /// CPU time of this process, in user and kernel mode.
 pub(crate) fn process_cpu() -> Duration {
     cpu(ClockId::ProcessCPUTime)
@@ -59,6 +90,13 @@ mod tests {
         let after = Machine::parse("cpu  160 5 60 810 65 0 0 0 0 0\n").unwrap();
         assert!((after.busy_since(before) - 0.75).abs() < 1e-9);
         assert_eq!(Machine::parse("intr 1 2"), None);
+    }
+
+    #[test]
+    fn the_wait_for_a_core_is_the_second_number() {
+        let waited = ThreadUse::parse_waited("8731 56253 1\n");
+        assert_eq!(waited, Some(Duration::from_nanos(56_253)));
+        assert_eq!(ThreadUse::parse_waited(""), None);
     }
 
     #[test]

@@ -23,18 +23,20 @@ mod check;
 mod collector;
 mod connection;
 mod csv_log;
+mod descriptors;
 mod generator;
 mod ledger;
 mod link;
 mod outcome;
 mod pacer;
+mod place;
 mod recorder;
 mod request;
 mod run;
 mod schedule;
 mod seed;
 mod source;
-mod summary;
+pub(crate) mod summary;
 mod threshold;
 pub(crate) mod verdict;
 mod wire;
@@ -51,7 +53,8 @@ pub use summary::{
     OwnSummary, Point, PurchaseSummary, Severity, Summary, Verdict, VerificationSummary,
 };
 pub use threshold::{InvalidThreshold, Judged, Threshold};
+pub use verdict::busiest;
 pub use worker::{Live, Stage};
 
 use csv_log::{CsvBuffer, CsvLog};
-use recorder::ByKind as Totals;
+pub(crate) use recorder::ByKind as Totals;

@@ -3,6 +3,7 @@
 use std::{fmt, io};
 
 use reqwest::StatusCode;
+use rustix::io::Errno;
 
 use super::link::LinkError;
 
@@ -15,6 +16,10 @@ pub enum Outcome {
     Refused(u16),
     /// There was no connection.
     Connect,
+    /// The generator itself had nothing left to connect with: no open files, or no ports.
+    OwnLimit,
+    /// There was no connection in time.
+    ConnectTimeOut,
     /// There was no answer in time.
     TimeOut,
     /// The connection was lost before all of the answer was there.
@@ -43,7 +48,12 @@ impl Outcome {
     /// Whether its response time counts: that of a right answer, and that of a time-out, which took at
     /// least so long. Fast failures would flatter the figures, left-out time-outs too.
     pub fn counts_in_latency(self) -> bool {
-        matches!(self, Self::Success | Self::TimeOut)
+        matches!(self, Self::Success | Self::TimeOut | Self::ConnectTimeOut)
+    }
+
+    /// Whether the attempt to connect failed, which takes no time and would be repeated as fast.
+    pub(crate) fn is_unconnected(self) -> bool {
+        matches!(self, Self::Connect | Self::OwnLimit)
     }
 
     /// Whether a POST that ended so may have been counted by the server.
@@ -52,7 +62,11 @@ impl Outcome {
             // A server may give up waiting for its storage and say so with a 503.
             Self::Refused(status) | Self::Status(status) => status >= 500 || status == 408,
             Self::TimeOut | Self::Reset | Self::WrongBody | Self::Other => true,
-            Self::Success | Self::Connect | Self::Unknown => false,
+            Self::Success
+            | Self::Connect
+            | Self::OwnLimit
+            | Self::ConnectTimeOut
+            | Self::Unknown => false,
         }
     }
 
@@ -70,7 +84,10 @@ impl Outcome {
     /// How a request without an answer is counted.
     pub(crate) fn of_error(error: &LinkError) -> Self {
         match error {
-            // A connection that cannot be made in time is a failure to connect.
+            LinkError::Connect(error) if error.kind() == io::ErrorKind::TimedOut => {
+                Self::ConnectTimeOut
+            }
+            LinkError::Connect(error) if is_own(error) => Self::OwnLimit,
             LinkError::Connect(_) => Self::Connect,
             LinkError::TimeOut(_) => Self::TimeOut,
             LinkError::Lost(error) if is_of_the_connection(error) => Self::Reset,
@@ -85,12 +102,20 @@ fn is_of_the_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionReset | ConnectionAborted | BrokenPipe | UnexpectedEof)
 }
 
+/// Whether a connection was not even tried, because this process or machine has no more to give.
+fn is_own(error: &io::Error) -> bool {
+    let own = [Errno::MFILE, Errno::NFILE, Errno::ADDRNOTAVAIL];
+    Errno::from_io_error(error).is_some_and(|errno| own.contains(&errno))
+}
+
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Success => f.write_str("success"),
             Self::Refused(status) => write!(f, "refused ({status})"),
             Self::Connect => f.write_str("connect"),
+            Self::OwnLimit => f.write_str("limit of the generator"),
+            Self::ConnectTimeOut => f.write_str("time-out, connecting"),
             Self::TimeOut => f.write_str("time-out"),
             Self::Reset => f.write_str("reset"),
             Self::Unknown => f.write_str("not found, perhaps never sold"),
@@ -98,5 +123,25 @@ impl fmt::Display for Outcome {
             Self::WrongBody => f.write_str("wrong body"),
             Self::Other => f.write_str("other"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_to_connect_are_of_the_server_of_the_generator_or_of_time() {
+        let of = |error: io::Error| Outcome::of_error(&LinkError::Connect(error));
+        for own in [Errno::MFILE, Errno::NFILE, Errno::ADDRNOTAVAIL] {
+            assert_eq!(of(own.into()), Outcome::OwnLimit);
+        }
+        for theirs in [Errno::CONNREFUSED, Errno::HOSTUNREACH, Errno::CONNRESET] {
+            assert_eq!(of(theirs.into()), Outcome::Connect);
+        }
+        let late = of(Errno::TIMEDOUT.into());
+        assert_eq!(late, Outcome::ConnectTimeOut);
+        // It took its time, and the server has seen nothing of the request.
+        assert!(late.counts_in_latency() && !late.is_unclear());
     }
 }

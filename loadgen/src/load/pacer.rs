@@ -46,6 +46,8 @@ pub(crate) struct Pacer {
     pub(crate) schedule: Schedule,
     pub(crate) start: Instant,
     pub(crate) window: Window,
+    /// Arrivals go to threads as clients do, so that each has as many as it has clients for.
+    pub(crate) clients: u32,
     /// One queue for each thread of clients.
     pub(crate) queues: Vec<Sender<Arrival>>,
     pub(crate) stop: watch::Receiver<bool>,
@@ -68,7 +70,8 @@ impl Pacer {
                 paced.due += 1;
                 paced.delays.saturating_record(nanoseconds(due.elapsed()));
             }
-            let queue = &self.queues[(number % self.queues.len() as u64) as usize];
+            let client = (number % u64::from(self.clients)) as usize;
+            let queue = &self.queues[client % self.queues.len()];
             match queue.try_send(Arrival { due, number }) {
                 Ok(()) => {}
                 Err(TrySendError::Full(_)) => paced.dropped += u64::from(measured),
@@ -90,5 +93,27 @@ impl Pacer {
             }
             thread::sleep(left.min(LONGEST_SLEEP));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::load::Arrivals;
+
+    #[test]
+    fn threads_get_arrivals_for_as_many_clients_as_they_have() {
+        let (queues, arrivals): (Vec<_>, Vec<_>) = (0..2).map(|_| mpsc::channel(100)).unzip();
+        let start = Instant::now();
+        let end = Some(start + Duration::from_millis(10));
+        let window = Window { begin: start, end, interval: Duration::from_secs(1) };
+        let schedule = Schedule::new(Arrivals::Constant, 6000.0, 1);
+        let (_stop, stop) = watch::channel(false);
+        // Clients 0 and 2 are of the first thread.
+        let paced = Pacer { schedule, start, window, clients: 3, queues, stop }.run();
+        assert_eq!((paced.due, paced.dropped), (60, 0));
+        assert_eq!(arrivals.iter().map(mpsc::Receiver::len).collect::<Vec<_>>(), [40, 20]);
     }
 }

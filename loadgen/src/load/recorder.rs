@@ -7,7 +7,10 @@ use std::{
 
 use hdrhistogram::Histogram;
 
-use super::{CsvBuffer, Kind, Outcome, generator};
+use super::{
+    CsvBuffer, Kind, Outcome,
+    generator::{self, ThreadUse},
+};
 
 /// An arrival sent later than this after it was due is late.
 pub(crate) const LATE: Duration = Duration::from_millis(10);
@@ -41,6 +44,8 @@ pub(crate) struct Sample {
 #[derive(Debug, Clone)]
 pub(crate) struct KindRecord {
     pub(crate) successful: u64,
+    /// Of those, the ones that ended before the window did.
+    pub(crate) in_time: u64,
     pub(crate) refused: u64,
     pub(crate) failed: u64,
     /// Nanoseconds; of the outcomes that count.
@@ -49,12 +54,13 @@ pub(crate) struct KindRecord {
 
 impl KindRecord {
     fn new() -> Self {
-        Self { successful: 0, refused: 0, failed: 0, latencies: histogram() }
+        Self { successful: 0, in_time: 0, refused: 0, failed: 0, latencies: histogram() }
     }
 
-    fn record(&mut self, outcome: Outcome, latency: Duration) {
+    fn record(&mut self, outcome: Outcome, latency: Duration, in_time: bool) {
         if outcome.is_success() {
             self.successful += 1;
+            self.in_time += u64::from(in_time);
         } else if outcome.is_refused() {
             self.refused += 1;
         } else {
@@ -67,6 +73,7 @@ impl KindRecord {
 
     fn add(&mut self, other: &Self) {
         self.successful += other.successful;
+        self.in_time += other.in_time;
         self.refused += other.refused;
         self.failed += other.failed;
         self.latencies.add(&other.latencies).expect("both have the same bounds");
@@ -78,8 +85,15 @@ impl KindRecord {
 pub(crate) struct ByKind(BTreeMap<Kind, KindRecord>);
 
 impl ByKind {
-    pub(crate) fn record(&mut self, kind: Kind, outcome: Outcome, latency: Duration) {
-        self.0.entry(kind).or_insert_with(KindRecord::new).record(outcome, latency);
+    /// `in_time`: whether it ended before the window did.
+    pub(crate) fn record(
+        &mut self,
+        kind: Kind,
+        outcome: Outcome,
+        latency: Duration,
+        in_time: bool,
+    ) {
+        self.0.entry(kind).or_insert_with(KindRecord::new).record(outcome, latency, in_time);
     }
 
     pub(crate) fn add(&mut self, other: &Self) {
@@ -90,6 +104,11 @@ impl ByKind {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Kind, &KindRecord)> {
         self.0.iter().map(|(kind, record)| (*kind, record))
+    }
+
+    /// Successes of the types that `scope` has that ended before the window did.
+    pub(crate) fn in_time(&self, scope: impl Fn(Kind) -> bool) -> u64 {
+        self.iter().filter(|(kind, _)| scope(*kind)).map(|(_, record)| record.in_time).sum()
     }
 
     /// Response times of the types that `scope` has, together.
@@ -130,8 +149,34 @@ impl Interval {
     }
 }
 
-/// How often something happened, and how it was described the first time.
-pub(crate) type Outcomes = BTreeMap<(Kind, Outcome), (u64, String)>;
+/// How often something happened, how long it took, and how it was described the first time.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Happened {
+    pub(crate) count: u64,
+    /// All of them together.
+    pub(crate) time: Duration,
+    pub(crate) longest: Duration,
+    pub(crate) first: String,
+}
+
+impl Happened {
+    pub(crate) fn mean(&self) -> Duration {
+        self.time.div_f64((self.count as f64).max(1.0))
+    }
+
+    /// Adds what happened elsewhere.
+    pub(crate) fn add(&mut self, other: Self) {
+        if self.count == 0 {
+            self.first = other.first;
+        }
+        self.count += other.count;
+        self.time += other.time;
+        self.longest = self.longest.max(other.longest);
+    }
+}
+
+/// What happened that was no success.
+pub(crate) type Outcomes = BTreeMap<(Kind, Outcome), Happened>;
 
 /// What one thread has measured besides its intervals.
 #[derive(Debug)]
@@ -145,9 +190,10 @@ pub(crate) struct Rest {
     pub(crate) late: u64,
     /// Arrivals not sent when the run ended.
     pub(crate) unsent: u64,
-    /// CPU time of the thread while requests were measured.
-    pub(crate) cpu: Duration,
-    /// For how long they were.
+    /// What the thread had of the cores in the window, without the time in which it waited for what was under way
+    /// at its end.
+    pub(crate) used: ThreadUse,
+    /// How long that was.
     pub(crate) elapsed: Duration,
     /// When the last answer to a measured request came.
     pub(crate) last: Option<Instant>,
@@ -156,9 +202,14 @@ pub(crate) struct Rest {
 }
 
 impl Rest {
-    /// Share of a core that the thread has used.
+    /// Share of the time in which the thread had something to do, whether or not it had a core for it.
     pub(crate) fn busy(&self) -> f64 {
-        self.cpu.as_secs_f64() / self.elapsed.as_secs_f64().max(1e-3)
+        (self.used.cpu + self.used.waited).as_secs_f64() / self.elapsed.as_secs_f64().max(1e-3)
+    }
+
+    /// Share of the time in which it had something to do, and no core.
+    pub(crate) fn waiting(&self) -> f64 {
+        self.used.waited.as_secs_f64() / self.elapsed.as_secs_f64().max(1e-3)
     }
 }
 
@@ -188,6 +239,10 @@ pub(crate) struct Recorder {
     current: Interval,
     /// CPU time of the thread when the current interval began.
     cpu: Duration,
+    /// What the thread had used when the window began.
+    first: ThreadUse,
+    /// Whether the window has ended, at its time or with the run.
+    closed: bool,
     intervals: Box<dyn Fn(Option<Interval>)>,
     csv: Option<CsvBuffer>,
     rest: Rest,
@@ -206,7 +261,7 @@ impl Recorder {
             loop_delays: histogram(),
             late: 0,
             unsent: 0,
-            cpu: Duration::ZERO,
+            used: ThreadUse::default(),
             elapsed: Duration::ZERO,
             last: None,
             csv_wait: Duration::ZERO,
@@ -215,6 +270,8 @@ impl Recorder {
             window,
             current: Interval::default(),
             cpu: generator::thread_cpu(),
+            first: ThreadUse::now(),
+            closed: false,
             intervals,
             csv,
             rest,
@@ -229,7 +286,8 @@ impl Recorder {
         self.roll(sample.ended);
         let latency = sample.ended - sample.due;
         let delay = sample.sent - sample.due;
-        self.current.kinds.record(sample.kind, sample.outcome, latency);
+        let in_time = !self.closed && !self.window.is_over(sample.ended);
+        self.current.kinds.record(sample.kind, sample.outcome, latency, in_time);
         self.rest.send_delays.saturating_record(nanoseconds(delay));
         self.rest.late += u64::from(delay > LATE);
         self.rest.last = self.rest.last.max(Some(sample.ended));
@@ -237,8 +295,9 @@ impl Recorder {
             csv.line(sample.due, sample.kind, latency, sample.status);
         }
         if !sample.outcome.is_success() {
-            let known = self.rest.outcomes.entry((sample.kind, sample.outcome));
-            known.or_insert_with(|| (0, sample.message)).0 += 1;
+            let happened = self.rest.outcomes.entry((sample.kind, sample.outcome)).or_default();
+            let (time, first) = (latency, sample.message);
+            happened.add(Happened { count: 1, time, longest: time, first });
         }
     }
 
@@ -259,6 +318,7 @@ impl Recorder {
     fn roll(&mut self, now: Instant) {
         if now < self.window.begin {
             self.cpu = generator::thread_cpu();
+            self.first = ThreadUse::now();
             return;
         }
         while self.window.index(now) > self.current.index {
@@ -272,7 +332,6 @@ impl Recorder {
         let mut ended = std::mem::replace(&mut self.current, next);
         ended.length = length;
         ended.cpu = cpu.saturating_sub(self.cpu);
-        self.rest.cpu += ended.cpu;
         self.cpu = cpu;
         (self.intervals)(Some(ended));
         // So that somebody who looks at the file sees what there is.
@@ -281,17 +340,81 @@ impl Recorder {
         }
     }
 
-    /// Hands over what is left.
-    pub(crate) fn finish(mut self) -> Rest {
-        self.roll(Instant::now());
-        self.rest.elapsed = self.window.begin.elapsed();
+    /// Ends the window at `now`, unless it has ended: what comes after it is only waited for.
+    pub(crate) fn close(&mut self, now: Instant) {
+        if !self.closed {
+            self.closed = true;
+            self.rest.used = ThreadUse::now().since(self.first);
+            self.rest.elapsed = now.saturating_duration_since(self.window.begin);
+        }
+    }
+
+    /// Hands over what is left. `stopped`: whether the run was ended before its time.
+    pub(crate) fn finish(mut self, stopped: bool) -> Rest {
+        let now = Instant::now();
+        self.roll(now);
+        self.close(now);
+        // A thread may have nothing more to send a while before the window ends, and that time is measured too.
+        let end = self.window.end.filter(|_| !stopped).map_or(now, |end| end.max(now));
         let before = self.window.interval.as_nanos() * u128::from(self.current.index);
         let before = Duration::from_nanos(u64::try_from(before).unwrap_or(u64::MAX));
-        self.hand_over(self.rest.elapsed.saturating_sub(before));
+        let length = end.saturating_duration_since(self.window.begin).saturating_sub(before);
+        self.hand_over(length.min(self.window.interval));
         (self.intervals)(None);
         if let Some(csv) = self.csv {
             self.rest.csv_wait = csv.finish();
         }
         self.rest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::RefCell, rc::Rc};
+
+    use super::*;
+
+    /// A recorder whose window begins now, and the lengths of the intervals that it hands over.
+    fn recorder(length: Duration) -> (Recorder, Rc<RefCell<Vec<Duration>>>) {
+        let begin = Instant::now();
+        let window =
+            Window { begin, end: Some(begin + length), interval: Duration::from_secs(1000) };
+        let lengths: Rc<RefCell<Vec<_>>> = Rc::default();
+        let kept = Rc::clone(&lengths);
+        let intervals = move |interval: Option<Interval>| {
+            kept.borrow_mut().extend(interval.map(|interval| interval.length));
+        };
+        (Recorder::new(window, Box::new(intervals), None), lengths)
+    }
+
+    fn use_cpu(time: Duration) {
+        let until = generator::thread_cpu() + time;
+        while generator::thread_cpu() < until {}
+    }
+
+    #[test]
+    fn what_comes_after_the_window_does_not_make_a_thread_less_busy() {
+        let length = Duration::from_millis(5);
+        let (mut recorder, _) = recorder(length);
+        use_cpu(length);
+        recorder.close(recorder.window.begin + length);
+        let busy = recorder.rest.busy();
+        assert!(busy >= 1.0, "{busy}");
+        use_cpu(length);
+        recorder.close(Instant::now());
+        let rest = recorder.finish(false);
+        assert_eq!(rest.elapsed, length);
+        assert!((rest.busy() - busy).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn the_last_interval_lasts_until_the_window_ends_or_the_run() {
+        let length = Duration::from_secs(100);
+        let (ended, lengths) = recorder(length);
+        ended.finish(false);
+        assert_eq!(*lengths.borrow(), [length]);
+        let (stopped, lengths) = recorder(length);
+        stopped.finish(true);
+        assert!(lengths.borrow()[0] < length);
     }
 }

@@ -3,7 +3,6 @@
 use std::{
     fs::File,
     io,
-    net::ToSocketAddrs,
     sync::Arc,
     thread::JoinHandle,
     time::{Duration, Instant, SystemTime},
@@ -18,13 +17,15 @@ use tokio::{
 
 use super::{
     ArrivalSummary, CsvLog, ErrorKind, FORMAT, Live, LoadArgs, Outcome, OwnSummary, Profile,
-    PurchaseSummary, SettingsError, Stage, Summary, check,
+    PurchaseSummary, SettingsError, Stage, Summary, VerificationSummary, check,
     collector::{Collected, Collector},
     connection::Target,
+    descriptors,
     generator::{self, Machine},
     ledger::Ledger,
     pacer::{Paced, Pacer},
-    recorder::{Recorder, Rest, Window, histogram},
+    place::is_local,
+    recorder::{Outcomes, Recorder, Rest, Window, histogram},
     schedule::Schedule,
     seed,
     source::{Day, Mix, Source, Tape},
@@ -105,12 +106,22 @@ pub enum LoadError {
         /// What was said.
         message: String,
     },
-    /// The answers could not be compared.
-    #[error("comparing the answers with what was acknowledged")]
-    Verify(#[source] Failure),
     /// What was sent before the warm-up does not show.
     #[error("seeding: the server does not show what it has acknowledged")]
     NotShown(#[source] Failure),
+    /// The clients would have no sockets.
+    #[error(
+        "{clients} clients need {needed} open files, and this process may have {allowed}: take fewer --clients, \
+         or raise the limit (`ulimit -Hn`)"
+    )]
+    Descriptors {
+        /// Clients asked for.
+        clients: u32,
+        /// Open files that they need, with those of everything else.
+        needed: u64,
+        /// Open files that the process may have.
+        allowed: u64,
+    },
     /// A thread could not be started, or a file not written.
     #[error("{what}")]
     Io {
@@ -122,6 +133,15 @@ pub enum LoadError {
 }
 
 impl LoadError {
+    /// Whether it is for what was asked, rather than for what came of it.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::Settings(_) | Self::Token(_) => true,
+            Self::Server(error) => error.is_usage(),
+            _ => false,
+        }
+    }
+
     pub(crate) fn client(error: reqwest::Error) -> Self {
         Self::io("the HTTP client cannot be made")(io::Error::other(error))
     }
@@ -146,6 +166,7 @@ pub async fn run(
 ) -> Result<Summary, LoadError> {
     args.check()?;
     let server = Server::new(url, args.ca_cert.as_deref())?;
+    descriptors::make_room(args.clients)?;
     let client = Client::new(&server).map_err(LoadError::client)?;
     let stopping = watch::Sender::new(false);
     let running = Running { args, url, server, client, name, live, stopping: stopping.clone() };
@@ -207,8 +228,10 @@ impl Running<'_> {
         let mut summary = self.summarise(measured, &ledger, seeded);
         if args.verify {
             self.live.enter(Stage::Verifying);
-            summary.verification =
-                Some(check::check(&self.client, &patient, ledger, args.verify_options()).await?);
+            let checked = check::check(&self.client, &patient, ledger, args.verify_options()).await;
+            // What was measured is worth as much without it.
+            let checked = checked.unwrap_or_else(|error| VerificationSummary::impossible(&error));
+            summary.verification = Some(checked);
         }
         Ok(summary)
     }
@@ -330,7 +353,8 @@ impl Running<'_> {
         let (mut threads, mut queues) = (Vec::new(), Vec::new());
         for number in 0..count {
             let arrivals = args.is_open().then(|| {
-                let (queue, arrivals) = mpsc::channel((args.backlog as usize).div_ceil(count));
+                let (queue, arrivals) =
+                    mpsc::channel(room(args.backlog, args.clients, number, count));
                 queues.push(queue);
                 arrivals
             });
@@ -349,7 +373,8 @@ impl Running<'_> {
         }
         let Some(schedule) = self.schedule(&shared.source) else { return Ok((threads, None)) };
         let (start, window, stop) = (shared.start, shared.window, self.stopping.subscribe());
-        let pacer = Pacer { schedule, start, window, queues, stop }.spawn();
+        let clients = args.clients;
+        let pacer = Pacer { schedule, start, window, clients, queues, stop }.spawn();
         Ok((threads, Some(pacer.map_err(LoadError::io("cannot start a thread"))?)))
     }
 
@@ -397,22 +422,20 @@ impl Running<'_> {
 
     fn summarise(&self, measured: Measured, ledger: &Ledger, seeded: u64) -> Summary {
         let args = self.args;
-        let wall = measured.wall();
-        let wall_seconds = wall.as_secs_f64();
+        let (wall_seconds, measured_seconds) =
+            (measured.wall().as_secs_f64(), measured.span().as_secs_f64());
         let (kinds, total) = figures(&measured.collected.totals);
         let own = measured.own(args, self.url, total.requests());
         let arrivals = measured.arrivals();
-        let verdicts = verdicts(&own, &total, arrivals.as_ref(), wall_seconds);
-        let mut errors = std::collections::BTreeMap::new();
         let Measured { collected, brought, began, stopped, .. } = measured;
-        for Brought { rest, .. } in brought {
-            for (outcome, (count, first)) in rest.outcomes {
-                errors.entry(outcome).or_insert((0, first)).0 += count;
-            }
+        let mut outcomes = Outcomes::new();
+        for (outcome, happened) in brought.into_iter().flat_map(|brought| brought.rest.outcomes) {
+            outcomes.entry(outcome).or_default().add(happened);
         }
-        let errors = errors
+        let verdicts = verdicts(&own, &total, arrivals.as_ref(), &outcomes, wall_seconds);
+        let errors = outcomes
             .into_iter()
-            .map(|((kind, outcome), (count, first))| ErrorKind::new(kind, outcome, count, first));
+            .map(|((kind, outcome), happened)| ErrorKind::new(kind, outcome, happened));
         let mut summary = Summary {
             format: FORMAT,
             generator: concat!("topline loadgen ", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -426,7 +449,9 @@ impl Running<'_> {
             ended_early: stopped,
             seeded,
             wall_seconds,
-            throughput: total.successful as f64 / wall_seconds.max(f64::EPSILON),
+            measured_seconds: Some(measured_seconds),
+            throughput: collected.totals.in_time(|_| true) as f64
+                / measured_seconds.max(f64::EPSILON),
             total,
             kinds,
             errors: errors.collect(),
@@ -449,6 +474,12 @@ impl Running<'_> {
             .collect();
         summary
     }
+}
+
+/// Arrivals that may wait for the clients of thread `number`: its part of the backlog.
+fn room(backlog: u32, clients: u32, number: usize, threads: usize) -> usize {
+    let own = (clients as usize - number).div_ceil(threads);
+    (backlog as usize * own).div_ceil(clients as usize)
 }
 
 type Thread = JoinHandle<io::Result<Brought>>;
@@ -489,12 +520,23 @@ impl Measured {
         end.saturating_duration_since(self.window.begin)
     }
 
+    /// The time that throughput is of: as long as was asked for, or until the run was ended, or else until the last
+    /// answer. One that comes late does not make the server slower than it was.
+    fn span(&self) -> Duration {
+        let begin = self.window.begin;
+        match self.window.end {
+            _ if self.stopped => self.readings.1.at.saturating_duration_since(begin),
+            Some(end) => end.saturating_duration_since(begin),
+            None => self.wall(),
+        }
+    }
+
     fn own(&self, args: &LoadArgs, url: &str, requests: u64) -> OwnSummary {
         let (first, second) = &self.readings;
         let seconds = (second.at - first.at).as_secs_f64().max(1e-3);
         let cpu_seconds = second.cpu.saturating_sub(first.cpu).as_secs_f64();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let busiest = self.rests().map(Rest::busy).fold(0.0, f64::max);
+        let busiest = self.rests().max_by(|a, b| a.busy().total_cmp(&b.busy()));
         let mut timers = histogram();
         for rest in self.rests() {
             timers.add(&rest.loop_delays).expect("both have the same bounds");
@@ -504,7 +546,8 @@ impl Measured {
             threads: args.threads(),
             cpu_seconds,
             cpu_share: cpu_seconds / seconds / cores as f64,
-            busiest_thread: busiest,
+            busiest_thread: busiest.map_or(0.0, Rest::busy),
+            busiest_waited: busiest.map(Rest::waiting),
             machine_share: first.machine.zip(second.machine).map(|(a, b)| b.busy_since(a)),
             shared_machine: is_local(url),
             timer_p99: milliseconds(timers.value_at_quantile(0.99)),
@@ -538,14 +581,16 @@ fn rfc3339(time: SystemTime) -> String {
     Timestamp::from_millis_clamped(i64::try_from(since.as_millis()).unwrap_or(i64::MAX)).to_string()
 }
 
-/// Whether the server is on this machine, as far as its address tells.
-fn is_local(url: &str) -> bool {
-    let Ok(url) = reqwest::Url::parse(url) else { return false };
-    let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
-        return false;
-    };
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    (host, port)
-        .to_socket_addrs()
-        .is_ok_and(|mut addresses| addresses.any(|at| at.ip().is_loopback()))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_have_room_for_the_arrivals_of_their_clients() {
+        let rooms = |backlog, clients, threads| -> Vec<usize> {
+            (0..threads).map(|number| room(backlog, clients, number, threads)).collect()
+        };
+        assert_eq!(rooms(300, 3, 2), [200, 100]);
+        assert_eq!(rooms(1, 4, 4), [1, 1, 1, 1]);
+    }
 }

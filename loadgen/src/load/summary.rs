@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Judged, Kind, Outcome, Profile, Totals,
-    recorder::{Interval, KindRecord},
+    recorder::{Happened, Interval, KindRecord, nanoseconds},
 };
+use crate::client::causes;
 
 /// Version of the form of [`Summary`].
 pub const FORMAT: u32 = 1;
@@ -31,7 +32,7 @@ pub struct Summary {
     pub clients: u32,
     /// Requests due a second, where they followed a schedule; 0 for the times of a recording.
     pub rate: Option<f64>,
-    /// All settings, by name.
+    /// All settings that the profile has, by name, but for the token.
     pub settings: Vec<(String, String)>,
     /// Whether the run was ended before its time.
     pub ended_early: bool,
@@ -39,9 +40,12 @@ pub struct Summary {
     pub seeded: u64,
     /// From the start of measuring to the last answer, and not shorter than was asked for.
     pub wall_seconds: f64,
+    /// What throughput is of: from the start of measuring until the time that was asked for was over, or the run was
+    /// ended, or else until the last answer. `None` in a summary of a build that took `wallSeconds` for that.
+    pub measured_seconds: Option<f64>,
     /// All types of request together.
     pub total: KindTotals,
-    /// Successful requests a second.
+    /// Requests that ended successfully within the time measured, a second.
     pub throughput: f64,
     /// Figures of each type of request.
     pub kinds: Vec<KindSummary>,
@@ -193,6 +197,12 @@ pub(crate) fn milliseconds(nanoseconds: u64) -> f64 {
 }
 
 impl Latency {
+    /// Mean, median, p95, p99, p99.9 and maximum, in ms; none of them if there are no response times.
+    pub fn figures(&self) -> [Option<f64>; 6] {
+        [self.mean, self.median, self.p95, self.p99, self.p999, self.max]
+            .map(|figure| (self.count > 0).then_some(figure))
+    }
+
     /// From a histogram of nanoseconds.
     pub(crate) fn new(histogram: &Histogram<u64>) -> Self {
         if histogram.is_empty() {
@@ -241,14 +251,26 @@ pub struct ErrorKind {
     pub refused: bool,
     /// How many.
     pub count: u64,
+    /// How long they took on average, in ms; `None` in a summary of a build that did not take it down.
+    pub mean: Option<f64>,
+    /// How long the longest took, in ms.
+    pub max: Option<f64>,
     /// What was said the first time.
     pub first: String,
 }
 
 impl ErrorKind {
-    pub(crate) fn new(kind: Kind, outcome: Outcome, count: u64, first: String) -> Self {
-        let refused = outcome.is_refused();
-        Self { kind, outcome: outcome.to_string(), refused, count, first }
+    pub(crate) fn new(kind: Kind, outcome: Outcome, happened: Happened) -> Self {
+        let ms = |time| Some(milliseconds(nanoseconds(time)));
+        Self {
+            kind,
+            outcome: outcome.to_string(),
+            refused: outcome.is_refused(),
+            count: happened.count,
+            mean: ms(happened.mean()),
+            max: ms(happened.longest),
+            first: happened.first,
+        }
     }
 }
 
@@ -296,8 +318,11 @@ pub struct OwnSummary {
     pub cpu_seconds: f64,
     /// Share of its cores that it used, 0 to 1.
     pub cpu_share: f64,
-    /// Share of a core that the busiest of its threads used, 0 to 1.
+    /// Share of the time in which the busiest of its threads had something to do, 0 to 1, whether or not it had a core
+    /// for it.
     pub busiest_thread: f64,
+    /// The part of that in which it waited for a core; `None` in a summary of a build that did not count it.
+    pub busiest_waited: Option<f64>,
     /// Share of the machine's cores that anything used; `None` where the system does not say.
     pub machine_share: Option<f64>,
     /// Whether the server is on the same machine.
@@ -351,6 +376,18 @@ pub struct VerificationSummary {
 }
 
 impl VerificationSummary {
+    /// There is none, because of `error`.
+    pub(crate) fn impossible(error: &dyn std::error::Error) -> Self {
+        let remark = format!("The answers could not be compared: {}.", causes(error));
+        Self {
+            answers: 0,
+            lists: Some(0),
+            differences: 0,
+            shown: Vec::new(),
+            remarks: vec![remark],
+        }
+    }
+
     /// Whether it says nothing for the server: answers differ, or there was nothing to compare.
     pub fn failed(&self) -> bool {
         self.differences > 0 || self.lists == Some(0)
@@ -464,6 +501,7 @@ pub(crate) mod tests {
             ended_early: false,
             seeded: 0,
             wall_seconds: 10.0,
+            measured_seconds: Some(10.0),
             throughput: total.successful as f64 / 10.0,
             total,
             kinds,
@@ -488,7 +526,7 @@ pub(crate) mod tests {
             // From 0.1 ms to 10 s, as many in each decade.
             let ms = 0.1 * 10_f64.powf(random.unit() * 5.0);
             times.push(ms);
-            totals.record(Kind::Post, Outcome::Success, Duration::from_secs_f64(ms / 1000.0));
+            totals.record(Kind::Post, Outcome::Success, Duration::from_secs_f64(ms / 1000.0), true);
         }
         times.sort_by(f64::total_cmp);
         let at = |share: f64| times[(share * times.len() as f64).ceil() as usize - 1];

@@ -104,6 +104,12 @@ impl FromStr for Threshold {
     }
 }
 
+impl fmt::Display for Threshold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
 impl Scope {
     fn parse(text: &str) -> Result<Self, InvalidThreshold> {
         Ok(match text {
@@ -214,33 +220,30 @@ impl Comparison {
 
 impl Threshold {
     /// Whether the condition holds for a run. Where nothing was measured that could meet it, it does:
-    /// a run without a single answer is not a fast one.
+    /// a run without a single answer is not a fast one, and one without a single request not one without errors.
     pub(crate) fn judge(&self, summary: &Summary, totals: &super::Totals) -> Judged {
         let (measured, shown) = match self.figure {
             Figure::Count(counted) => {
-                let count = self.count(counted, summary) as f64;
-                (Some(count), format!("{count}"))
+                let count = self.of(counted, summary).map(|_| self.count(counted, summary) as f64);
+                (count, count.map(|count| count.to_string()))
             }
             Figure::Share(counted) => {
-                let of = match counted {
-                    Counted::Errors | Counted::Refused => self.requests(summary),
-                    Counted::Dropped | Counted::Late => {
-                        summary.arrivals.as_ref().map_or(0, |arrivals| arrivals.due)
-                    }
-                };
-                let share = self.count(counted, summary) as f64 / (of as f64).max(1.0);
-                (Some(share), format!("{:.3} %", share * 100.0))
+                let of = self.of(counted, summary);
+                let share = of.map(|of| self.count(counted, summary) as f64 / of as f64);
+                (share, share.map(|share| format!("{:.3} %", share * 100.0)))
             }
             Figure::Throughput => {
-                let successes = self.kinds(summary).map(|kind| kind.successful).sum::<u64>();
-                let rate = successes as f64 / summary.wall_seconds.max(f64::EPSILON);
-                (Some(rate), format!("{rate:.1}/s"))
+                let successes = totals.in_time(|kind| self.scope.has(kind));
+                let seconds = summary.measured_seconds.unwrap_or(summary.wall_seconds);
+                let rate = successes as f64 / seconds.max(f64::EPSILON);
+                (Some(rate), Some(format!("{rate:.1}/s")))
             }
             Figure::Mean | Figure::Percentile(_) | Figure::Max => {
                 let measured = self.latency(totals);
-                (measured, measured.map_or("no answers".to_owned(), |ms| format!("{ms:.3} ms")))
+                (measured, measured.map(|ms| format!("{ms:.3} ms")))
             }
         };
+        let shown = shown.unwrap_or_else(|| self.nothing().to_owned());
         let failed = measured.is_none_or(|measured| self.comparison.holds(measured, self.value));
         Judged { condition: self.text.clone(), measured: shown, failed }
     }
@@ -250,8 +253,25 @@ impl Threshold {
         summary.kinds.iter().filter(move |kind| scope.has(kind.kind))
     }
 
-    fn requests(&self, summary: &Summary) -> u64 {
-        self.kinds(summary).map(super::KindSummary::requests).sum()
+    /// Of how many something is counted; `None` if there were none.
+    fn of(&self, counted: Counted, summary: &Summary) -> Option<u64> {
+        let of = match counted {
+            Counted::Errors | Counted::Refused => {
+                self.kinds(summary).map(super::KindSummary::requests).sum()
+            }
+            Counted::Dropped | Counted::Late => summary.arrivals.as_ref()?.due,
+        };
+        Some(of).filter(|&of| of > 0)
+    }
+
+    /// What there was none of, in words.
+    fn nothing(&self) -> &'static str {
+        match self.figure {
+            Figure::Count(Counted::Dropped | Counted::Late)
+            | Figure::Share(Counted::Dropped | Counted::Late) => "no arrivals",
+            Figure::Count(_) | Figure::Share(_) => "no requests",
+            Figure::Mean | Figure::Percentile(_) | Figure::Max | Figure::Throughput => "no answers",
+        }
     }
 
     fn count(&self, counted: Counted, summary: &Summary) -> u64 {
@@ -346,11 +366,11 @@ mod tests {
     fn conditions_hold_for_what_was_measured() {
         let mut totals = Totals::default();
         for ms in 1..=99 {
-            totals.record(Kind::StoreItems, Outcome::Success, Duration::from_millis(ms));
+            totals.record(Kind::StoreItems, Outcome::Success, Duration::from_millis(ms), true);
         }
-        totals.record(Kind::Post, Outcome::Success, Duration::from_secs(2));
-        totals.record(Kind::Post, Outcome::Status(500), Duration::from_secs(9));
-        totals.record(Kind::Post, Outcome::Refused(503), Duration::from_millis(1));
+        totals.record(Kind::Post, Outcome::Success, Duration::from_secs(2), true);
+        totals.record(Kind::Post, Outcome::Status(500), Duration::from_secs(9), true);
+        totals.record(Kind::Post, Outcome::Refused(503), Duration::from_millis(1), true);
         for (text, failed) in [
             ("p50>49ms", true),
             ("p50>51ms", false),
@@ -367,12 +387,17 @@ mod tests {
             // 100 successes in 10 s.
             ("throughput<10.1", true),
             ("throughput<9.9", false),
-            // There is no such request.
+            // There is no such request, and no schedule.
             ("bulk:p99<1s", true),
+            ("bulk:errors>0", true),
+            ("bulk:refused>50%", true),
+            ("dropped>0", true),
         ] {
             assert_eq!(judged(text, &totals).failed, failed, "{text}: {:?}", judged(text, &totals));
         }
         assert_eq!(judged("errors>0", &totals).measured, "1");
         assert_eq!(judged("bulk:p99>1s", &totals).measured, "no answers");
+        assert_eq!(judged("bulk:errors>0", &totals).measured, "no requests");
+        assert_eq!(judged("late>1%", &totals).measured, "no arrivals");
     }
 }

@@ -1,6 +1,8 @@
 //! Whether the figures are of the server, or of the generator.
 
-use super::{ArrivalSummary, KindTotals, OwnSummary, Severity, Verdict};
+use super::{
+    ArrivalSummary, KindTotals, Outcome, OwnSummary, Severity, Verdict, recorder::Outcomes,
+};
 
 /// Share of a core, or of the cores, from which on there is no more to be had.
 const SATURATED: f64 = 0.9;
@@ -20,35 +22,65 @@ pub(crate) fn verdicts(
     own: &OwnSummary,
     total: &KindTotals,
     arrivals: Option<&ArrivalSummary>,
+    outcomes: &Outcomes,
     wall_seconds: f64,
 ) -> Vec<Verdict> {
-    let mut verdicts = Vec::new();
-    let mut say = |severity, text| verdicts.push(Verdict { severity, text });
-    if total.requests() == 0 {
-        say(Severity::Bad, "No request ended while requests were measured.".to_owned());
-    }
-    if let Some(text) = saturated(own) {
-        say(Severity::Bad, text);
-    }
-    if let Some(text) = missed(arrivals) {
-        say(Severity::Bad, text);
-    }
-    if let Some(text) = waited_for_csv(own, wall_seconds) {
-        say(Severity::Bad, text);
-    }
-    if let Some(text) = delayed(own, total) {
-        say(Severity::Note, text);
-    }
-    if let Some(text) = waited(arrivals) {
-        say(Severity::Note, text);
-    }
-    if let Some(text) = shared(own) {
-        say(Severity::Note, text);
-    }
+    let bad = [
+        without_success(total),
+        not_sent(outcomes),
+        saturated(own),
+        missed(arrivals),
+        waited_for_csv(own, wall_seconds),
+    ];
+    let notes =
+        [delayed(own, total), slow_failures(outcomes, total), waited(arrivals), shared(own)];
+    let with = |severity| move |text| Verdict { severity, text };
+    let bad = bad.into_iter().flatten().map(with(Severity::Bad));
+    let mut verdicts: Vec<_> =
+        bad.chain(notes.into_iter().flatten().map(with(Severity::Note))).collect();
     if verdicts.is_empty() {
         verdicts.push(Verdict { severity: Severity::Good, text: room(own) });
     }
     verdicts
+}
+
+fn without_success(total: &KindTotals) -> Option<String> {
+    if total.requests() == 0 {
+        return Some("No request ended while requests were measured.".to_owned());
+    }
+    (total.successful == 0).then(|| {
+        format!(
+            "No request was successful: {} failed, {} were refused.",
+            total.failed, total.refused
+        )
+    })
+}
+
+/// Requests for which the generator had no connection to give.
+fn not_sent(outcomes: &Outcomes) -> Option<String> {
+    let own = outcomes.iter().filter(|((_, outcome), _)| *outcome == Outcome::OwnLimit);
+    let count: u64 = own.map(|(_, happened)| happened.count).sum();
+    (count > 0).then(|| {
+        format!(
+            "{count} requests were never sent, for the generator had no open files or ports left: figures are of the \
+             generator, not the server. Fewer --clients need fewer."
+        )
+    })
+}
+
+/// Failures that took longer than nearly all that is in the response times, which leave them out.
+fn slow_failures(outcomes: &Outcomes, total: &KindTotals) -> Option<String> {
+    let left_out = outcomes.iter().filter(|((_, outcome), _)| !outcome.counts_in_latency());
+    let ((_, outcome), slowest) = left_out.max_by_key(|(_, happened)| happened.mean())?;
+    let mean = slowest.mean().as_secs_f64() * 1000.0;
+    (total.latency.count > 0 && mean > total.latency.p99).then(|| {
+        format!(
+            "Response times leave failures out, and these took long: what ended as '{outcome}' took {mean:.0} ms on \
+             average and {:.0} ms at most, beside a p99 of {:.1} ms.",
+            slowest.longest.as_secs_f64() * 1000.0,
+            total.latency.p99
+        )
+    })
 }
 
 fn percent(share: f64) -> String {
@@ -68,13 +100,34 @@ fn saturated(own: &OwnSummary) -> Option<String> {
         ));
     }
     (own.busiest_thread > SATURATED).then(|| {
-        let advice = if own.threads < own.cores { " Give it more --threads." } else { "" };
+        let waited = own.busiest_waited.unwrap_or(0.0);
+        let advice = if own.busiest_thread - waited <= SATURATED {
+            " It did not get the cores that it needed: give it a machine of its own."
+        } else if own.threads < own.cores {
+            " Give it more --threads."
+        } else {
+            ""
+        };
         format!(
-            "The busiest thread of the generator used {} of a core: figures are of the generator, \
-             not the server.{advice}",
-            percent(own.busiest_thread)
+            "The busiest thread of the generator had something to do {}: figures are of the generator, not the \
+             server alone.{advice}",
+            busiest(own)
         )
     })
+}
+
+/// How busy the busiest thread was, in words.
+pub fn busiest(own: &OwnSummary) -> String {
+    let busy = percent(own.busiest_thread);
+    match own.busiest_waited {
+        Some(waited) if waited >= 0.005 => {
+            format!(
+                "{busy} of the time, {} of that without a core for it",
+                percent(waited / own.busiest_thread)
+            )
+        }
+        _ => format!("{busy} of the time"),
+    }
 }
 
 fn missed(arrivals: Option<&ArrivalSummary>) -> Option<String> {
@@ -158,19 +211,21 @@ pub(crate) fn shared(own: &OwnSummary) -> Option<String> {
 
 fn room(own: &OwnSummary) -> String {
     format!(
-        "The generator was not the limit: it used {} of {}, its busiest thread {} of one, and 99 of 100 \
+        "The generator was not the limit: it used {} of {}, its busiest thread had something to do {}, and 99 of 100 \
          timers were at most {:.1} ms late.",
         percent(own.cpu_share),
         cores(own),
-        percent(own.busiest_thread),
+        busiest(own),
         own.timer_p99
     )
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::load::Latency;
+    use crate::load::{Kind, Latency, recorder::Happened};
 
     fn own() -> OwnSummary {
         OwnSummary {
@@ -188,7 +243,7 @@ mod tests {
     }
 
     fn said(own: &OwnSummary) -> (Severity, String) {
-        let verdict = verdicts(own, &total(), None, 10.0).remove(0);
+        let verdict = verdicts(own, &total(), None, &Outcomes::new(), 10.0).remove(0);
         (verdict.severity, verdict.text)
     }
 
@@ -206,7 +261,14 @@ mod tests {
         assert!(text.contains("97 % of its 2 cores: figures are of the generator"), "{text}");
         let (severity, text) = said(&OwnSummary { threads: 1, busiest_thread: 0.96, ..own() });
         assert_eq!(severity, Severity::Bad);
-        assert!(text.contains("96 % of a core") && text.contains("--threads"), "{text}");
+        assert!(text.contains("96 % of the time:") && text.contains("--threads"), "{text}");
+        let starved = OwnSummary { busiest_thread: 0.96, busiest_waited: Some(0.48), ..own() };
+        let (severity, text) = said(&starved);
+        assert_eq!(severity, Severity::Bad);
+        assert!(
+            text.contains("50 % of that without a core") && text.contains("did not get"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -226,6 +288,38 @@ mod tests {
         assert!(said(&remote).1.contains("something else runs there"));
     }
 
+    fn said_with(outcome: Outcome, milliseconds: u64, total: &KindTotals) -> (Severity, String) {
+        let time = Duration::from_millis(milliseconds);
+        let happened = Happened { count: 2, time: time * 2, longest: time, first: String::new() };
+        let outcomes = Outcomes::from([((Kind::StoreItems, outcome), happened)]);
+        let verdict = verdicts(&own(), total, None, &outcomes, 10.0).remove(0);
+        (verdict.severity, verdict.text)
+    }
+
+    #[test]
+    fn a_run_without_a_success_says_so_first() {
+        let none = KindTotals { successful: 0, failed: 2, latency: Latency::default(), ..total() };
+        let (severity, text) = said_with(Outcome::Connect, 1, &none);
+        assert_eq!(severity, Severity::Bad);
+        assert!(text.contains("No request was successful: 2 failed"), "{text}");
+    }
+
+    #[test]
+    fn what_the_generator_could_not_send_is_not_held_against_the_server() {
+        let (severity, text) = said_with(Outcome::OwnLimit, 1, &total());
+        assert_eq!(severity, Severity::Bad);
+        assert!(text.contains("2 requests were never sent"), "{text}");
+    }
+
+    #[test]
+    fn failures_that_take_longer_than_what_is_measured_are_told() {
+        let (severity, text) = said_with(Outcome::Reset, 3000, &total());
+        assert_eq!(severity, Severity::Note);
+        assert!(text.contains("'reset' took 3000 ms"), "{text}");
+        assert_eq!(said_with(Outcome::Reset, 7, &total()).0, Severity::Good);
+        assert_eq!(said_with(Outcome::TimeOut, 3000, &total()).0, Severity::Good, "it is in them");
+    }
+
     fn arrivals() -> ArrivalSummary {
         ArrivalSummary {
             due: 1000,
@@ -239,7 +333,8 @@ mod tests {
     }
 
     fn said_of(arrivals: &ArrivalSummary) -> (Severity, String) {
-        let verdict = verdicts(&own(), &total(), Some(arrivals), 10.0).remove(0);
+        let outcomes = Outcomes::new();
+        let verdict = verdicts(&own(), &total(), Some(arrivals), &outcomes, 10.0).remove(0);
         (verdict.severity, verdict.text)
     }
 

@@ -30,6 +30,10 @@ use super::{
 /// How often the event loop is asked whether it is in time.
 const HEARTBEAT: Duration = Duration::from_millis(10);
 
+/// How long a client of a closed loop waits after it could not connect: such failures take no time, and would be
+/// repeated thousands of times a second.
+const RECONNECT: Duration = Duration::from_millis(100);
+
 /// What all threads share.
 pub(crate) struct Shared {
     pub(crate) target: Arc<Target>,
@@ -50,6 +54,7 @@ pub(crate) struct Shared {
 pub struct Live {
     pub(crate) requests: AtomicU64,
     pub(crate) unsuccessful: AtomicU64,
+    /// 0: there is none yet.
     pub(crate) p99_nanoseconds: AtomicU64,
     pub(crate) seeded: AtomicU64,
     expected: AtomicU64,
@@ -95,9 +100,10 @@ impl Live {
         self.unsuccessful.load(Ordering::Relaxed)
     }
 
-    /// 99th percentile of the response times of the last second that was measured; zero if there is none.
-    pub fn p99(&self) -> Duration {
-        Duration::from_nanos(self.p99_nanoseconds.load(Ordering::Relaxed))
+    /// 99th percentile of the response times of the last second that has any.
+    pub fn p99(&self) -> Option<Duration> {
+        let p99 = self.p99_nanoseconds.load(Ordering::Relaxed);
+        Some(p99).filter(|&p99| p99 > 0).map(Duration::from_nanos)
     }
 
     /// Requests in all, where that is known before.
@@ -155,8 +161,9 @@ pub(crate) fn spawn(
         );
         runtime.block_on(clients.run_until(run))?;
         let state = Rc::into_inner(state).expect("all clients have ended");
+        let stopped = *state.shared.stop.borrow();
         Ok(Brought {
-            rest: state.recorder.into_inner().finish(),
+            rest: state.recorder.into_inner().finish(stopped),
             ledger: state.ledger.into_inner(),
         })
     })
@@ -196,12 +203,17 @@ async fn run(state: Rc<State>, first: u32, threads: u32, queue: Option<Queue>) -
     }
 }
 
-/// Sees how late timers are: whatever holds up the event loop holds up the clients, too.
+/// Sees how late timers are: whatever holds up the event loop holds up the clients, too. Sees also when the window ends.
 async fn heartbeat(state: &State) {
     loop {
         let due = Instant::now() + HEARTBEAT;
         sleep_until(due.into()).await;
-        state.recorder.borrow_mut().timer(due, Instant::now());
+        let now = Instant::now();
+        let mut recorder = state.recorder.borrow_mut();
+        recorder.timer(due, now);
+        if state.shared.window.is_over(now) || *state.shared.stop.borrow() {
+            recorder.close(now);
+        }
     }
 }
 
@@ -238,7 +250,7 @@ impl VirtualClient {
             };
             let Some(request) = self.next(number, sent, shared.window.end).await else { return };
             let pause = self.send(&request, number, Instant::now()).await;
-            if let Some(pause) = pause.filter(|_| shared.heed_retry_after) {
+            if let Some(pause) = pause {
                 tokio::select! {
                     () = sleep(pause) => {}
                     _ = self.stop.wait_for(|&stop| stop) => return,
@@ -287,8 +299,8 @@ impl VirtualClient {
         }
     }
 
-    /// Sends a request that was due at `due`, and takes down what became of it. Gives how long the server
-    /// wants to be left alone.
+    /// Sends a request that was due at `due`, and takes down what became of it. Gives how long to wait before the
+    /// next, where there is no schedule.
     async fn send(&mut self, request: &Request, number: u64, due: Instant) -> Option<Duration> {
         let shared = &*self.state.shared;
         let known = match &*shared.source {
@@ -315,6 +327,10 @@ impl VirtualClient {
         let (kind, outcome, status) = (request.kind(), answer.outcome, answer.status);
         let sample = Sample { kind, due, sent, ended, outcome, status, message: answer.message };
         self.state.recorder.borrow_mut().record(sample);
-        answer.pause
+        if outcome.is_unconnected() {
+            Some(RECONNECT)
+        } else {
+            answer.pause.filter(|_| shared.heed_retry_after)
+        }
     }
 }

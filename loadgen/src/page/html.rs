@@ -156,6 +156,9 @@ pub(super) fn count(number: u64) -> String {
     grouped
 }
 
+/// In place of a figure that nothing was measured for.
+pub(super) const NOTHING: &str = "–";
+
 /// Milliseconds, to about three digits.
 pub(super) fn ms(milliseconds: f64) -> String {
     match milliseconds {
@@ -164,6 +167,11 @@ pub(super) fn ms(milliseconds: f64) -> String {
         medium if medium < 100.0 => format!("{medium:.1}"),
         large => count(large.round() as u64),
     }
+}
+
+/// Milliseconds, if there are any.
+pub(super) fn ms_or_nothing(milliseconds: Option<f64>) -> String {
+    milliseconds.map_or(NOTHING.to_owned(), ms)
 }
 
 /// A rate a second.

@@ -3,10 +3,10 @@
 use std::fmt::Write;
 
 use super::{
-    html::{self, Cell, count, escape, ms, page, percent, rate, short, table},
+    html::{self, Cell, count, escape, ms, ms_or_nothing, page, percent, rate, short, table},
     svg::{Axis, Mark, Plot, Scale, Series},
 };
-use crate::load::{Latency, Point, Profile, Severity, Summary};
+use crate::load::{Latency, Point, Profile, Severity, Summary, busiest};
 
 /// Points of a plot; more are put together.
 const PLOTTED: usize = 300;
@@ -17,8 +17,10 @@ const SECONDS: Axis = Axis { label: "seconds since measuring began", scale: Scal
 pub fn report_html(summary: &Summary) -> String {
     let mut body = String::new();
     body.push_str(&introduction(summary));
-    body.push_str(&tiles(summary));
-    body.push_str(&verdicts(summary));
+    // Where there was no success, that comes first: there are no figures.
+    let (tiles, verdicts) = (tiles(summary), verdicts(summary));
+    let head = if summary.total.successful == 0 { [verdicts, tiles] } else { [tiles, verdicts] };
+    body.extend(head);
     body.push_str(&tables(summary));
     body.push_str(&plots(summary));
     body.push_str(&generator(summary));
@@ -72,12 +74,14 @@ pub(super) fn profile(profile: Profile) -> &'static str {
 
 fn tiles(summary: &Summary) -> String {
     let total = &summary.total;
+    let [_, median, _, p99, ..] = total.latency.figures();
+    let time = |ms| format!("{} ms", ms_or_nothing(ms));
     let tiles = [
         (rate(summary.throughput), "successful requests a second"),
         (count(total.successful), "successful requests"),
         (count(total.unsuccessful()), "unsuccessful requests"),
-        (format!("{} ms", ms(total.latency.median)), "median response time"),
-        (format!("{} ms", ms(total.latency.p99)), "99th percentile"),
+        (time(median), "median response time"),
+        (time(p99), "99th percentile"),
         (format!("{:.1} s", summary.wall_seconds), "wall time"),
     ];
     let mut html = String::from("<div class=\"tiles\">\n");
@@ -105,12 +109,9 @@ fn verdicts(summary: &Summary) -> String {
         html.push_str(&say(verdict.severity, &verdict.text));
     }
     for judged in &summary.thresholds {
-        let (severity, word) = if judged.failed {
-            (Severity::Bad, "holds")
-        } else {
-            (Severity::Good, "does not hold")
-        };
-        let text = format!("Fail if {}: {word}, measured {}.", judged.condition, judged.measured);
+        let (severity, word) =
+            if judged.failed { (Severity::Bad, "HELD") } else { (Severity::Good, "did not hold") };
+        let text = format!("{word}: {} (measured: {})", judged.condition, judged.measured);
         html.push_str(&say(severity, &text));
     }
     if let Some(found) = &summary.verification {
@@ -149,10 +150,8 @@ fn tables(summary: &Summary) -> String {
         "max",
     ]);
     let row = |label: &str, counts: [u64; 3], latency: &Latency| {
-        let times =
-            [latency.mean, latency.median, latency.p95, latency.p99, latency.p999, latency.max];
         let label = std::iter::once(label.to_owned());
-        short(label.chain(counts.map(count)).chain(times.map(ms)))
+        short(label.chain(counts.map(count)).chain(latency.figures().map(ms_or_nothing)))
     };
     let mut rows: Vec<_> = summary
         .kinds
@@ -177,13 +176,15 @@ fn errors(summary: &Summary) -> String {
         return String::new();
     }
     let text = |text: &str| Cell::Text(text.to_owned());
-    let mut header = short(["without success", "requests"]);
+    let mut header = short(["without success", "requests", "mean ms", "longest ms"]);
     header.extend(["of type", "what was said first"].map(text));
     let rows: Vec<_> = summary
         .errors
         .iter()
         .map(|error| {
-            let mut cells = short([error.outcome.clone(), count(error.count)]);
+            let times = [error.mean, error.max].map(ms_or_nothing);
+            let names = [error.outcome.clone(), count(error.count)];
+            let mut cells = short(names.into_iter().chain(times));
             cells.extend([text(error.kind.label()), text(&error.first)]);
             cells
         })
@@ -328,10 +329,10 @@ fn generator(summary: &Summary) -> String {
                 own.cores
             ),
         ),
-        ("CPU time of a request", format!("{:.0} µs", own.cpu_per_request_us)),
+        ("CPU time of a request", cpu_of_a_request(summary)),
         (
             "busiest of its threads",
-            format!("{} of a core, {} threads", percent(own.busiest_thread), own.threads),
+            format!("had something to do {}; {} threads", busiest(own), own.threads),
         ),
         ("cores of its machine in use", machine),
         ("server on the same machine", if own.shared_machine { "yes" } else { "no" }.to_owned()),
@@ -353,6 +354,13 @@ fn generator(summary: &Summary) -> String {
     };
     html.push_str(&plot.draw().figure());
     html
+}
+
+fn cpu_of_a_request(summary: &Summary) -> String {
+    match summary.total.requests() {
+        0 => html::NOTHING.to_owned(),
+        _ => format!("{:.0} µs", summary.own.cpu_per_request_us),
+    }
 }
 
 fn reading(summary: &Summary) -> String {

@@ -135,21 +135,23 @@ fn round_up(value: f64) -> f64 {
     step(value)
 }
 
-/// A tick in as few characters as it takes.
+/// A tick in as few characters as it takes, and as many as there must be for it to be the number.
 fn tick_label(value: f64) -> String {
-    if value >= 10_000.0 {
-        let thousands = value / 1000.0;
+    /// Digits behind the point beyond which there are no ticks.
+    const MOST: usize = 9;
+    let is = |rounded: f64| (rounded - value).abs() <= value.abs() * 1e-6;
+    let thousands = value / 1000.0;
+    if value >= 10_000.0 && is(thousands.round() * 1000.0) {
         return format!("{}k", html::count(thousands.round() as u64));
     }
-    if value >= 1.0 || value == 0.0 {
-        let rounded = (value * 10.0).round() / 10.0;
-        return if rounded.fract() == 0.0 {
-            html::count(rounded as u64)
-        } else {
-            rounded.to_string()
-        };
+    if is(value.round()) {
+        return html::count(value.round() as u64);
     }
-    let digits = (-value.log10().floor()) as usize;
+    let exact = |digits: &usize| {
+        let power = 10_f64.powi(*digits as i32);
+        is((value * power).round() / power)
+    };
+    let digits = (1..MOST).find(exact).unwrap_or(MOST);
     format!("{value:.digits$}")
 }
 
@@ -349,7 +351,7 @@ fn path(places: &[(f64, f64)], mark: Mark) -> String {
     path
 }
 
-/// A horizontal bar for each value.
+/// A horizontal bar for each value. Its label has as many lines as it needs.
 pub(super) fn bars(
     title: &str,
     note: &str,
@@ -357,28 +359,60 @@ pub(super) fn bars(
     show: fn(f64) -> String,
 ) -> Drawing {
     const ROW: f64 = 26.0;
+    const LINE: f64 = 15.0;
     const LABEL: f64 = 300.0;
     let most = values.iter().map(|(_, value)| *value).fold(0.0, f64::max).max(f64::EPSILON);
-    let height = ROW * values.len() as f64 + 4.0;
     let mut marks = String::new();
+    let mut top = 3.0;
     for (number, (label, value)) in values.iter().enumerate() {
-        let top = ROW * number as f64 + 3.0;
+        let lines = wrapped(label);
+        let more = LINE * (lines.len() - 1) as f64;
         let width = (WIDTH - LABEL - 90.0) * value / most;
+        for (line, text) in lines.iter().enumerate() {
+            let _infallible = write!(
+                marks,
+                "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
+                LABEL - 8.0,
+                top + 13.5 + LINE * line as f64,
+                escape(text)
+            );
+        }
         let _infallible = writeln!(
             marks,
-            "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>\
-             <rect class=\"f{}\" x=\"{LABEL}\" y=\"{top:.1}\" width=\"{width:.1}\" height=\"18\" rx=\"2\"/>\
+            "<rect class=\"f{}\" x=\"{LABEL}\" y=\"{:.1}\" width=\"{width:.1}\" height=\"18\" rx=\"2\"/>\
              <text class=\"value\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
-            LABEL - 8.0,
-            top + 13.5,
-            escape(label),
             number % SERIES,
+            top + more / 2.0,
             LABEL + width + 6.0,
-            top + 13.5,
+            top + more / 2.0 + 13.5,
             escape(&show(*value))
         );
+        top += ROW + more;
     }
+    let height = top + 1.0;
     Drawing { title: title.to_owned(), note: note.to_owned(), legend: Vec::new(), height, marks }
+}
+
+/// Text in lines that fit beside a bar, broken at blanks, and within words that are longer than a line.
+fn wrapped(text: &str) -> Vec<String> {
+    const LONGEST: usize = 40;
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let letters: Vec<char> = word.chars().collect();
+        for piece in letters.chunks(LONGEST) {
+            let line = lines.last_mut().expect("there is one");
+            let length = line.chars().count();
+            if length == 0 {
+                line.extend(piece);
+            } else if length + 1 + piece.len() <= LONGEST {
+                line.push(' ');
+                line.extend(piece);
+            } else {
+                lines.push(piece.iter().collect());
+            }
+        }
+    }
+    lines
 }
 
 #[cfg(test)]
@@ -426,6 +460,17 @@ mod tests {
     }
 
     #[test]
+    fn labels_of_bars_are_broken_into_lines() {
+        assert_eq!(wrapped(""), [""]);
+        assert_eq!(wrapped("topline, closed loop"), ["topline, closed loop"]);
+        let words = wrapped("a very long name of a run that should wrap, closed loop");
+        assert_eq!(words, ["a very long name of a run that should", "wrap, closed loop"]);
+        assert_eq!(wrapped(&"x".repeat(50)), ["x".repeat(40), "x".repeat(10)]);
+        let drawing = bars("", "", &[("x".repeat(50), 1.0), ("y".to_owned(), 2.0)], html::rate);
+        assert!((drawing.height - 71.0).abs() < 1e-9, "{}", drawing.height);
+    }
+
+    #[test]
     fn a_plot_without_points_is_still_a_plot() {
         let axis = |scale| Axis { label: "x", scale };
         let series = Series { label: "a<b".to_owned(), mark: Mark::Steps, points: Vec::new() };
@@ -443,8 +488,10 @@ mod tests {
     }
 
     #[test]
-    fn tick_labels_are_short() {
+    fn tick_labels_are_short_and_the_number() {
         let labels = [0.0, 0.05, 0.5, 2.0, 1500.0, 20_000.0].map(tick_label);
         assert_eq!(labels, ["0", "0.05", "0.5", "2", "1,500", "20k"]);
+        let labels = [3.0 * 0.05, 0.25, 1.25, 0.000_2, 10_500.0, 16_384.0].map(tick_label);
+        assert_eq!(labels, ["0.15", "0.25", "1.25", "0.0002", "10,500", "16,384"]);
     }
 }

@@ -5,6 +5,7 @@
 mod client;
 pub(crate) mod cluster;
 pub(crate) mod load;
+pub(crate) mod loadgen;
 pub(crate) mod sales;
 
 use std::{
