@@ -3,7 +3,7 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, atomic::AtomicU64},
-    thread,
+    thread::{self, available_parallelism},
     time::Duration,
 };
 
@@ -12,7 +12,7 @@ use model::Partition;
 use telemetry::JobMetrics;
 use tokio::{
     runtime::Handle,
-    sync::{mpsc, watch},
+    sync::{Semaphore, mpsc, watch},
     task::JoinHandle,
     time::timeout,
 };
@@ -79,6 +79,8 @@ pub struct Job {
     assigned: Vec<Assigned>,
     side_topics: Option<SideTopics>,
     saturation: Saturation,
+    /// Turns to write a checkpoint.
+    turns: Arc<Semaphore>,
 }
 
 /// A partition, with its checkpoint.
@@ -128,6 +130,8 @@ impl Job {
             let saved_next = Arc::new(AtomicU64::new(saved.next.0));
             assigned.push(Assigned { partition, store, saved_next, restorer, outboxes: None });
         }
+        // Half of the cores go on with what somebody waits for.
+        let turns = available_parallelism().map_or(1, |cores| cores.get().div_ceil(2));
         Ok(Self {
             config: Arc::new(config),
             log,
@@ -136,6 +140,7 @@ impl Job {
             assigned,
             side_topics: None,
             saturation: Saturation::new(),
+            turns: Arc::new(Semaphore::new(turns)),
         })
     }
 
@@ -255,6 +260,7 @@ impl Job {
             metrics,
             lag,
             saturation: self.saturation.clone(),
+            turns: self.turns.clone(),
             shutdown: stop.clone(),
             _ended: worker_ended.drop_guard(),
         };

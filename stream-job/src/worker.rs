@@ -12,7 +12,11 @@ use std::{
 use log::{Log, Record};
 use model::{Batch, Offset, Partition};
 use telemetry::{JobMetrics, JobPartitionMetrics};
-use tokio::{runtime::Handle, time::timeout};
+use tokio::{
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use window::{Aggregator, Applied, WindowKind};
 
@@ -56,6 +60,8 @@ pub(crate) struct Worker {
     pub(crate) metrics: WorkerMetrics,
     pub(crate) lag: Arc<Lag>,
     pub(crate) saturation: Saturation,
+    /// Whose turn it is to write a checkpoint, as long as nothing forces one.
+    pub(crate) turns: Arc<Semaphore>,
     pub(crate) shutdown: CancellationToken,
     /// Tells the publisher when there will be no more checkpoints.
     pub(crate) _ended: DropGuard,
@@ -215,9 +221,7 @@ impl Running {
             }
             // Side outputs wait in memory for the next checkpoint: not without bound.
             self.collect_saved(self.side.bytes() > SIDE_BYTES)?;
-            if self.save_is_due() {
-                self.save();
-            }
+            self.save_if_due();
             if self.last_measure.elapsed() >= MEASURE_INTERVAL {
                 self.measure();
             }
@@ -361,7 +365,7 @@ impl Running {
         let many = self.side.bytes() > SIDE_BYTES;
         self.collect_saved(many)?;
         if many {
-            self.save();
+            self.save(None);
         }
         Ok(())
     }
@@ -416,17 +420,31 @@ impl Running {
         self.worker.metrics.partition.state_bytes.set((stats.bytes + stats.day_bytes) as i64);
     }
 
+    /// Saves if it is time to. Partitions do so in turn: all at once, they would take the cores and the disk from those
+    /// who wait for an answer. Too many side outputs do not wait.
+    fn save_if_due(&mut self) {
+        if self.saving.is_some() {
+            return;
+        }
+        if self.side.bytes() > SIDE_BYTES {
+            self.save(None);
+        } else if self.save_is_due()
+            && let Ok(turn) = self.worker.turns.clone().try_acquire_owned()
+        {
+            self.save(Some(turn));
+        }
+    }
+
     fn save_is_due(&self) -> bool {
         let elapsed = self.last_save.elapsed();
         let due = elapsed >= self.worker.config.checkpoint_interval
             || (self.unsaved_lines >= SAVE_LINES && elapsed >= SAVE_PAUSE);
         // If no more is read, the age of the checkpoint still says whether checkpoints can be written.
-        let changed = self.full || self.state.progress().next != self.saved.next;
-        self.saving.is_none() && ((due && changed) || self.side.bytes() > SIDE_BYTES)
+        due && (self.full || self.state.progress().next != self.saved.next)
     }
 
-    /// Takes a snapshot, and has it written while the worker goes on.
-    fn save(&mut self) {
+    /// Takes a snapshot, and has it written while the worker goes on; then the turn is over.
+    fn save(&mut self, turn: Option<OwnedSemaphorePermit>) {
         let started = Instant::now();
         let snapshot = self.state.snapshot(self.saved.wants_full());
         let last = self.last.as_ref().map(LastRecord::of).or(self.saved.last);
@@ -440,6 +458,7 @@ impl Running {
             if let Some(outboxes) = outboxes {
                 outboxes.stored(&side);
             }
+            drop(turn);
             Ok(saved)
         });
         self.saving = Some(Saving { started, thread });
@@ -464,7 +483,7 @@ impl Running {
     fn finish(&mut self) -> Result<(), JobError> {
         self.collect_saved(true)?;
         if self.state.progress().next != self.saved.next || self.side.bytes() > 0 {
-            self.save();
+            self.save(None);
             self.collect_saved(true)?;
         }
         tracing::info!(

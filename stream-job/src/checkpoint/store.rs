@@ -7,6 +7,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
+    thread,
 };
 
 use log::Record;
@@ -346,6 +347,8 @@ impl CheckpointStore {
                 let number = saved.add(snapshot, chunk);
                 let mut place = chunks.insert_reserve(number, CHECKSUM_BYTES + chunk.len())?;
                 frame(chunk, place.as_mut());
+                // It is a long piece of work for which nobody waits.
+                thread::yield_now();
                 Ok::<_, redb::Error>(())
             })?;
             let mut meta = write.open_table(META)?;
