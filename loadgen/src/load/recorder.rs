@@ -239,8 +239,10 @@ pub(crate) struct Recorder {
     current: Interval,
     /// CPU time of the thread when the current interval began.
     cpu: Duration,
-    /// What the thread had used when the window began.
+    /// What the thread had used when the window began, or when the first request of it ended after a warm-up.
     first: ThreadUse,
+    /// Whether requests of the warm-up were the last to end.
+    warming_up: bool,
     /// Whether the window has ended, at its time or with the run.
     closed: bool,
     intervals: Box<dyn Fn(Option<Interval>)>,
@@ -271,6 +273,7 @@ impl Recorder {
             current: Interval::default(),
             cpu: generator::thread_cpu(),
             first: ThreadUse::now(),
+            warming_up: false,
             closed: false,
             intervals,
             csv,
@@ -318,8 +321,11 @@ impl Recorder {
     fn roll(&mut self, now: Instant) {
         if now < self.window.begin {
             self.cpu = generator::thread_cpu();
-            self.first = ThreadUse::now();
+            self.warming_up = true;
             return;
+        }
+        if std::mem::take(&mut self.warming_up) {
+            self.first = ThreadUse::now();
         }
         while self.window.index(now) > self.current.index {
             self.hand_over(self.window.interval);
