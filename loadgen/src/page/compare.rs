@@ -200,6 +200,15 @@ fn cells(texts: impl IntoIterator<Item = String>) -> Vec<Cell> {
     cells
 }
 
+/// What must be known about the groups, and about all of `runs`.
+fn remarks(groups: &[Group<'_>], runs: &[Summary]) -> Vec<String> {
+    let of_group = |group: &Group<'_>| {
+        let whose = format!("{}, {} clients", group.name, count(group.clients.into()));
+        group.remarks().into_iter().map(move |remark| format!("{whose}: {remark}."))
+    };
+    groups.iter().flat_map(of_group).chain(general_remark(runs)).collect()
+}
+
 /// What must be known about all of `runs`.
 fn general_remark(runs: &[Summary]) -> Option<String> {
     let busy = runs.iter().filter(|run| verdict::shared(&run.own).is_some()).count();
@@ -232,13 +241,7 @@ pub fn compare_markdown(runs: &[Summary]) -> String {
         markdown.push_str("; medians of the runs, and the sum of their unsuccessful requests");
     }
     markdown.push_str(".\n");
-    for group in &groups {
-        for remark in group.remarks() {
-            let _infallible =
-                writeln!(markdown, "- {}, {} clients: {remark}.", group.name, group.clients);
-        }
-    }
-    if let Some(remark) = general_remark(runs) {
+    for remark in remarks(&groups, runs) {
         let _infallible = writeln!(markdown, "- {remark}");
     }
     markdown
@@ -248,15 +251,6 @@ pub fn compare_markdown(runs: &[Summary]) -> String {
 pub fn compare_html(runs: &[Summary]) -> String {
     let groups = groups(runs);
     let mut body = introduction(runs);
-    for group in &groups {
-        for remark in group.remarks() {
-            let text = format!("{}, {} clients: {remark}.", group.name, group.clients);
-            body.push_str(&say(Severity::Note, &text));
-        }
-    }
-    if let Some(remark) = general_remark(runs) {
-        body.push_str(&say(Severity::Note, &remark));
-    }
     body.push_str(
         "<h2>Side by side</h2>\n<p class=\"dim\">Response times in ms, of all types of request \
         together; medians where there are several runs, and the sum of their unsuccessful requests.</p>\n",
@@ -264,6 +258,11 @@ pub fn compare_html(runs: &[Summary]) -> String {
     let rows: Vec<_> = groups.iter().map(|group| cells(row(group))).collect();
     body.push_str(&table(&cells(header()), &rows));
     body.extend(plots(&groups).iter().map(Drawing::figure));
+    let remarks = remarks(&groups, runs);
+    if !remarks.is_empty() {
+        body.push_str("<h2>What to make of it</h2>\n");
+        body.extend(remarks.iter().map(|remark| say(Severity::Note, remark)));
+    }
     body.push_str(&by_kind(&groups));
     if groups.len() < runs.len() {
         body.push_str("<h2>Each run</h2>\n");
