@@ -72,7 +72,7 @@ impl Link {
     where
         R: Request + Send + Sync,
     {
-        let Some((socket, address)) = &self.socket else {
+        let Some((socket, _)) = &self.socket else {
             return Err(self.refused("the connection is closed"));
         };
         let problem = match timeout(allowed + ANSWER_TIME, socket.send_receive(request)).await {
@@ -80,9 +80,7 @@ impl Link {
             Ok(Err(error)) => tls::describe(&error),
             Err(_) => tls::explain_silence(allowed + ANSWER_TIME, false),
         };
-        let address = address.clone();
-        self.distrust();
-        Err(ClusterError::Spu { address, problem })
+        Err(self.lost(problem))
     }
 
     /// Sends a request that is answered again and again; see [`Link::answer`].
@@ -93,16 +91,14 @@ impl Link {
     where
         R: Request + Send + Sync,
     {
-        let (socket, address) = self.connected().await?;
+        let (socket, _) = self.connected().await?;
         let request = socket.new_request(request, socket.lookup_version::<R>());
         let problem = match timeout(ANSWER_TIME, socket.create_stream(request, ANSWERS)).await {
             Ok(Ok(answers)) => return Ok(answers),
             Ok(Err(error)) => tls::describe(&error),
             Err(_) => tls::explain_silence(ANSWER_TIME, false),
         };
-        let address = address.clone();
-        self.distrust();
-        Err(ClusterError::Spu { address, problem })
+        Err(self.lost(problem))
     }
 
     /// The next answer, however long it takes. May be dropped on the way without harm.
@@ -120,6 +116,13 @@ impl Link {
     /// Gives up the connection, and what is subscribed to over it. Nothing is wrong with the leader.
     pub(crate) fn disconnect(&mut self) {
         self.socket = None;
+    }
+
+    /// The leader that has answered last does not answer in order any more.
+    fn lost(&mut self, problem: String) -> ClusterError {
+        let address = self.address().unwrap_or_default().to_owned();
+        self.distrust();
+        ClusterError::Spu { address, problem }
     }
 
     /// The leader has said that it is not, or cannot do its work.
