@@ -6,7 +6,6 @@ use std::{
     io::IsTerminal,
     net::SocketAddr,
     path::{Path, PathBuf},
-    pin::pin,
     sync::{Arc, atomic::AtomicU64, atomic::Ordering},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -405,15 +404,7 @@ async fn watch<T>(
     work: impl Future<Output = T>,
 ) -> T {
     let mut meter = Meter::new(verb, unit, total);
-    let mut work = pin!(work);
-    let mut tick = tokio::time::interval(TICK);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let result = loop {
-        tokio::select! {
-            result = &mut work => break result,
-            _ = tick.tick() => meter.show(done()),
-        }
-    };
+    let result = terminal::watch(work, TICK, || meter.show(done())).await;
     meter.finish();
     result
 }

@@ -6,16 +6,40 @@
 use std::{
     fmt,
     io::{self, Write},
+    pin::pin,
+    time::Duration,
 };
 
-/// A line on standard output.
+use tokio::time::{MissedTickBehavior, interval};
+
+/// A line on standard output. If it cannot be written, other than because nobody reads it any more, standard error
+/// says so.
 pub(crate) fn say(line: impl fmt::Display) {
-    let _nobody_reads_it = writeln!(io::stdout(), "{line}");
+    if let Err(error) = writeln!(io::stdout(), "{line}").or_else(unless_unread) {
+        note(format_args!("topline: cannot write to standard output: {error}"));
+    }
 }
 
-/// A line on standard error.
+/// A line on standard error. Where that cannot be written, there is nobody to tell.
 pub(crate) fn note(line: impl fmt::Display) {
     let _nobody_reads_it = writeln!(io::stderr(), "{line}");
+}
+
+/// Drives `work` to its end, and has `show` show how it goes at an interval.
+pub(crate) async fn watch<T>(
+    work: impl Future<Output = T>,
+    every: Duration,
+    mut show: impl FnMut(),
+) -> T {
+    let mut work = pin!(work);
+    let mut tick = interval(every);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            result = &mut work => return result,
+            _ = tick.tick() => show(),
+        }
+    }
 }
 
 /// `text` on standard output, where it is what the command was called for.

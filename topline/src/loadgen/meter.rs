@@ -3,7 +3,6 @@
 use std::{
     fmt::Write,
     io::IsTerminal,
-    pin::pin,
     time::{Duration, Instant},
 };
 
@@ -20,15 +19,7 @@ const LINE_EVERY: Duration = Duration::from_secs(5);
 /// Drives `work` and shows how it goes: a bar on a terminal, else a line now and then.
 pub(super) async fn watch<T>(live: &Live, args: &LoadArgs, work: impl Future<Output = T>) -> T {
     let mut meter = Meter::new(args);
-    let mut work = pin!(work);
-    let mut tick = tokio::time::interval(TICK);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let result = loop {
-        tokio::select! {
-            result = &mut work => break result,
-            _ = tick.tick() => meter.show(live),
-        }
-    };
+    let result = terminal::watch(work, TICK, || meter.show(live)).await;
     meter.bar.finish_and_clear();
     result
 }
